@@ -1,0 +1,115 @@
+/*
+ * The queue: messages that we answered 250 for. Durable before it says so; see design.md section 4. One SQLite
+ * database (queue_directory/queue.db, WAL, synchronous=FULL), one writer thread with natural group commit, a reader
+ * thread with a connection of its own. This header is all that callers know of the store.
+ *
+ * Content is kept with lines that end in '\n' (no '\r'), headers added by us included.
+ */
+#ifndef MTA_QUEUE_QUEUE_H
+#define MTA_QUEUE_QUEUE_H
+
+#include "core/base/status.h"
+#include "core/loop/op.h"
+#include "core/queue/envelope.h"
+
+struct queue;
+
+struct queue_options {
+    const char *directory; /* queue_directory; must exist and be writable */
+};
+
+/*
+ * Opens or creates; blocking, at start. Refuses (NULL, one line that says what to do in *why) a corrupt or newer
+ * database, a missing or read-only directory, a second instance on the same queue (lock file). Incoming messages that a crash left unfinished are removed.
+ */
+struct queue *queue_open(struct loop *, const struct queue_options *, struct status *why);
+/* Waits for everything submitted, checkpoints, closes. Blocking, at exit. */
+void queue_close(struct queue **);
+
+/* ---- receiving ---- */
+
+struct queue_writer;
+
+/* Starts a message; costs nothing until content comes. */
+struct queue_writer *queue_begin(struct queue *, uint64_t qid);
+/*
+ * Appends content. Up to 64 KiB wait in memory, more goes to the writer thread in chunks meanwhile; small messages are thus written whole
+ * in the transaction that commits them. Errors show at commit (and by queue_writer_failed).
+ */
+void queue_write(struct queue_writer *, struct slice);
+/* Bytes given and not yet taken by the writer thread: stop reading from the client above a few hundred KiB. */
+size_t queue_write_pending(const struct queue_writer *);
+/* Calls fn(arg) once from the loop when pending has fallen below `below`; one at a time; dropped by commit and abort. */
+void queue_write_wait(struct queue_writer *, size_t below, void (*fn)(void *arg), void *arg);
+uint64_t queue_written(const struct queue_writer *); /* bytes of content so far */
+/*
+ * Makes the message durable: envelope (copied; size and queued_us are filled in, rcpts get ids) and content in one transaction. The callback comes after
+ * fdatasync; result always a const struct status *: OK, QUEUE_WRITE or QUEUE_FULL. Takes the writer. When nobody waits any more, the message is
+ * queued all the same. A committed message is offered to the hook of queue_on_commit just before the callback.
+ */
+void queue_commit(struct queue_writer **, struct op_scope *, const struct envelope *, op_done_fn *done, void *owner);
+/* Forgets the message and what was already written of it. */
+void queue_abort(struct queue_writer **);
+/* The scheduler's hook: a fresh message, all its recipients due now. The envelope is borrowed for the call. */
+void queue_on_commit(struct queue *, void (*fn)(void *arg, const struct envelope *), void *arg);
+
+/* ---- delivering ---- */
+
+/*
+ * Messages with recipients that are due at now_us, earliest first, at most `limit` recipients, of messages whose qid is not in `busy` (a sorted array, borrowed for the call).
+ * Result of OP_OK: struct queue_batch, whose envelopes hold only the due recipients. OP_TEMPFAIL: const struct status *.
+ */
+struct queue_batch {
+    const struct envelope *const *messages;
+    size_t count;
+    uint64_t next_due_us; /* when the earliest recipient not in this batch is due; 0: none */
+};
+void queue_load_due(struct queue *, struct op_scope *, uint64_t now_us, size_t limit, const uint64_t *busy, size_t nbusy, op_done_fn *done,
+                    void *owner);
+
+/* One piece of content. Result of OP_OK: struct queue_piece; OP_TEMPFAIL: const struct status *. */
+struct queue_piece {
+    struct slice bytes; /* empty: the end was before */
+    bool last;          /* nothing follows */
+};
+/* Reads piece number `index` (0, 1, ...: about 64 KiB each) of a message. */
+void queue_read(struct queue *, struct op_scope *, uint64_t qid, unsigned index, op_done_fn *done, void *owner);
+
+enum queue_outcome {
+    QUEUE_DELIVERED, /* the recipient is done */
+    QUEUE_DEFERRED,  /* try again at next_us */
+    QUEUE_FAILED,    /* for good: kept until its report is queued */
+};
+struct queue_result {
+    uint64_t rcpt_id;
+    enum queue_outcome outcome;
+    uint64_t next_us; /* QUEUE_DEFERRED */
+    const char *dsn;  /* "5.1.1" */
+    const char *text; /* what the log line said */
+};
+/*
+ * Records results of one attempt in one transaction (borrowed, copied). A message that has no recipient left is removed in the same
+ * transaction. Callback: OP_OK with const bool * (was the message removed?), or OP_TEMPFAIL with const struct status *.
+ */
+void queue_record(struct queue *, struct op_scope *, uint64_t qid, const struct queue_result *, size_t count, op_done_fn *done, void *owner);
+
+/* Recipients of `qid` in state FAILED whose report is not queued yet. Result of OP_OK: struct queue_failed. */
+struct queue_failure {
+    struct envelope_rcpt rcpt;
+    const char *dsn, *text;
+    uint64_t failed_us;
+};
+struct queue_failed {
+    const struct envelope *message; /* without recipients */
+    const struct queue_failure *failures;
+    size_t count;
+};
+void queue_load_failed(struct queue *, struct op_scope *, uint64_t qid, op_done_fn *done, void *owner);
+/*
+ * The report about failed recipients and their removal in one transaction: commits `report` (taken; NULL: no report is due, just remove them) as
+ * queue_commit does, removes the failed recipients `ids` of `qid`, and the message when none is left. Result always a const struct status *.
+ */
+void queue_commit_report(struct queue *, struct op_scope *, uint64_t qid, const uint64_t *ids, size_t count, struct queue_writer **report,
+                         const struct envelope *report_envelope, op_done_fn *done, void *owner);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * Tables: "type:argument" opened once and shared by its name; a lookup is an op that answers FOUND, NOTFOUND or
+ * TEMPFAIL. What a table answers is untrusted data.
+ */
+#ifndef MTA_LOOKUP_TABLE_H
+#define MTA_LOOKUP_TABLE_H
+
+#include "core/base/buf.h"
+#include "core/loop/op.h"
+
+struct table;
+struct tables;
+
+/* The result of a lookup; borrowed for the callback. */
+struct table_answer {
+    const char *value; /* OP_OK: the value, NUL-terminated */
+    const char *why;   /* OP_TEMPFAIL, OP_TIMEOUT: what went wrong, for the log and for `mta lookup` */
+};
+
+/* The registry that owns every table of the process and what they share (MySQL pools, file watches). */
+struct tables *tables_new(struct loop *);
+/* Closes all tables. Lookups still under way are answered to nobody. */
+void tables_free(struct tables **);
+
+/*
+ * Opens "type:argument" ("proxy:" before it is skipped); the same text gives the same table, owned by the registry.
+ * NULL, and why in `err`, for an unknown type or malformed argument. A table whose file or server is not there opens
+ * all the same, answers TEMPFAIL, logs a warning, and recovers by itself.
+ */
+struct table *tables_open(struct tables *, const char *spec, struct buf *err);
+/* "type:argument" as it was opened. */
+const char *table_name(const struct table *);
+/*
+ * Is this a table of fixed strings (hash, mysql, sqlite, ...), which is asked for partial keys, or of patterns, which
+ * is asked for the whole key only?
+ */
+bool table_is_fixed(const struct table *);
+/*
+ * Opens what the table needs right now (blocking: reads files, parses the query file; does not ask a server) and
+ * reports every complaint as one line "path:line: text" or "path: text", warnings with "warning: " before it. True when there
+ * is no error.
+ */
+bool table_check(struct table *, struct buf *report);
+/*
+ * One literal query; the key is folded to lower case for tables of fixed strings, as in Postfix. Result of OP_OK and OP_TEMPFAIL: a
+ * struct table_answer. Identical lookups in flight may share one query. Bounded in time by the table.
+ */
+void table_lookup(struct table *, struct op_scope *, struct slice key, op_done_fn *done, void *owner);
+
+#endif

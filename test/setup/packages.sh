@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that this project needs; quickstart and test/run call it, and it can be run by hand:
+#
+#   test/setup/packages.sh build    what building a release needs
+#   test/setup/packages.sh test     that, and what the tests run: MariaDB, Dovecot, Postfix's smtp-source, linters, …
+#
+# Works on Debian 12 and 13, as root or with sudo. Asks nothing, reads no input, starts no service, removes no package.
+# When everything is there already it neither needs root nor touches the network.
+set -euo pipefail
+
+build_packages=(
+  gcc libc6-dev cmake ninja-build pkgconf
+  libuv1-dev libsqlite3-dev default-libmysqlclient-dev libpcre2-dev libidn2-dev libc-ares-dev
+)
+
+# The -core packages of MariaDB are the server and its client without the system service and its data directory.
+test_packages=(
+  libcmocka-dev clang clang-format clang-tidy universal-ctags strace git
+  python3-pytest mariadb-server-core mariadb-client-core dovecot-core postfix swaks sqlite3 passwd
+  pflogsumm fail2ban
+)
+
+policy=/usr/sbin/policy-rc.d
+policy_mark='# mta test/setup/packages.sh: services stay as they are during this installation'
+
+fail() {
+  printf 'packages.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+# Prints the packages among the arguments that are not installed.
+missing_of() {
+  local package
+  for package; do
+    [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] || printf '%s\n' "$package"
+  done
+}
+
+# Keeps the packages' own scripts from starting services. A policy that somebody else put there is left alone.
+forbid_services() {
+  if [[ -e $policy ]] && ! grep -qxF "$policy_mark" "$policy"; then
+    return
+  fi
+  trap 'rm -f "$policy"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  printf '#!/bin/sh\n%s\nexit 101\n' "$policy_mark" >"$policy"
+  chmod 755 "$policy"
+}
+
+apt() {
+  DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true LC_ALL=C \
+    apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+install() {
+  forbid_services
+  printf 'packages.sh: installing %s\n' "$*"
+  # With "No configuration" Postfix leaves /etc/postfix alone: the tests want its programs, not a running system.
+  if command -v debconf-set-selections >/dev/null; then
+    echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections
+  fi
+  apt update || fail "'apt-get update' failed: is there a network, and are the sources in /etc/apt right?"
+  apt install --no-install-recommends --no-remove "$@" ||
+    fail "'apt-get install $*' failed, see above. (--no-remove is set: another mail server or a conflicting package is not replaced by itself.)"
+}
+
+main() {
+  local -a wanted missing
+  case "${1-}" in
+    build) wanted=("${build_packages[@]}") ;;
+    test) wanted=("${build_packages[@]}" "${test_packages[@]}") ;;
+    *) fail "usage: $0 build|test" ;;
+  esac
+  command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || fail 'this needs Debian 12 or 13 (no dpkg-query or apt-get here)'
+
+  # shellcheck disable=SC2207  # package names hold no spaces
+  missing=($(missing_of "${wanted[@]}"))
+  ((${#missing[@]})) || return 0
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null || fail "not installed: ${missing[*]}. Run this as root, or install sudo."
+    # Without a terminal sudo must not ask for a password.
+    if [[ -t 0 ]]; then exec sudo bash "$0" "$1"; else exec sudo -n bash "$0" "$1"; fi
+  fi
+  install "${missing[@]}"
+  # shellcheck disable=SC2207
+  missing=($(missing_of "${wanted[@]}"))
+  ((${#missing[@]} == 0)) || fail "still not installed: ${missing[*]}"
+}
+
+main "$@"
