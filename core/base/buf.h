@@ -25,7 +25,8 @@ static inline struct slice buf_slice(const struct buf *b)
 }
 /* How many more bytes the cap allows. */
 size_t buf_room(const struct buf *);
-/* Room for at least n more bytes at the returned place, or NULL when the cap forbids it; then buf_commit what was used. */
+/* Room for at least n more bytes at the returned place, or NULL when the cap forbids it; then buf_commit what was used.
+ */
 char *buf_reserve(struct buf *, size_t n);
 void buf_commit(struct buf *, size_t n);
 /* All or nothing; false when the cap would be exceeded. */

@@ -16,8 +16,8 @@ static bool is_xchar(char c)
 bool codec_xtext_encode(struct buf *out, struct slice in)
 {
     for (size_t i = 0; i < in.n; i++) {
-        bool ok = is_xchar(in.p[i]) ? buf_add_char(out, in.p[i])
-                                    : buf_printf(out, "+%02X", (unsigned)(unsigned char)in.p[i]);
+        bool ok =
+            is_xchar(in.p[i]) ? buf_add_char(out, in.p[i]) : buf_printf(out, "+%02X", (unsigned)(unsigned char)in.p[i]);
 
         if (!ok)
             return false;

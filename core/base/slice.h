@@ -15,8 +15,8 @@ struct slice {
     size_t n;
 };
 
-#define SLICE_LIT(s)   ((struct slice){(s), sizeof(s) - 1})
-#define SLICE_EMPTY    ((struct slice){NULL, 0})
+#define SLICE_LIT(s)    ((struct slice){(s), sizeof(s) - 1})
+#define SLICE_EMPTY     ((struct slice){NULL, 0})
 #define SLICE_NOT_FOUND SIZE_MAX
 
 static inline struct slice slice_make(const void *p, size_t n)

@@ -25,9 +25,9 @@ enum status_reason {
 struct status {
     enum status_class cls;
     enum status_reason reason;
-    int code;          /* SMTP reply code, e.g. 450 */
-    char dsn[12];      /* enhanced status code, e.g. "4.3.0" */
-    char text[400];    /* one line, escaped by whoever prints it */
+    int code;       /* SMTP reply code, e.g. 450 */
+    char dsn[12];   /* enhanced status code, e.g. "4.3.0" */
+    char text[400]; /* one line, escaped by whoever prints it */
 };
 
 /* Success. */

@@ -9,9 +9,10 @@
 
 /*
  * Starts the thread and returns the sink for log_setup. `path`: NULL or "/dev/stdout" for standard output, "syslog",
- * or a file, which is opened for appending (opened anew by logsink_reopen). On failure NULL, and why in err.
+ * or a file, which is opened for appending (opened anew by logsink_reopen). `facility` is syslog's, such as LOG_MAIL of
+ * syslog(3). On failure NULL, and why in err.
  */
-log_sink_fn *logsink_start(const char *path, char *err, size_t err_size);
+log_sink_fn *logsink_start(const char *path, int facility, char *err, size_t err_size);
 /* Opens the file again: after logrotate. */
 void logsink_reopen(void);
 /* Writes what waits, ends the thread. Lines logged afterwards go to standard error. */

@@ -11,7 +11,8 @@
 struct loop;
 
 struct loop *loop_new(void);
-/* Runs until loop_stop and until nothing is alive any more (streams, timers, ops, workers all closed by their owners). */
+/* Runs until loop_stop and until nothing is alive any more (streams, timers, ops, workers all closed by their owners).
+ */
 void loop_run(struct loop *);
 /* Makes loop_run return at the end of this turn whatever is still alive. */
 void loop_stop(struct loop *);

@@ -11,20 +11,20 @@
 #include <sys/types.h>
 
 struct spawn_opts {
-    char *const *argv;     /* NULL-terminated; argv[0] is the program, searched in PATH of `env` */
-    char *const *env;      /* NULL-terminated, the whole environment */
-    const char *cwd;       /* NULL: "/" */
-    bool switch_user;      /* become uid and gid (needs root unless it is what we are) */
+    const char *const *argv; /* NULL-terminated; argv[0] is the program, searched in PATH of `env` */
+    const char *const *env;  /* NULL-terminated, the whole environment */
+    const char *cwd;         /* NULL: "/" */
+    bool switch_user;        /* become uid and gid (needs root unless it is what we are) */
     uid_t uid;
     gid_t gid;
-    size_t output_max;     /* bytes of standard output and error kept; the rest is read and dropped */
+    size_t output_max;      /* bytes of standard output and error kept; the rest is read and dropped */
     uint64_t time_limit_ms; /* 0: none. Then the group gets SIGTERM, and SIGKILL a few seconds later */
 };
 
 struct spawn_result {
-    bool started;        /* false: `error` says why not */
-    const char *error;   /* e.g. "no such file or directory" */
-    int exit_status;     /* when term_signal is 0 */
+    bool started;      /* false: `error` says why not */
+    const char *error; /* e.g. "no such file or directory" */
+    int exit_status;   /* when term_signal is 0 */
     int term_signal;
     bool timed_out;
     bool input_refused;  /* the command closed its input before all was written */

@@ -37,7 +37,8 @@ void stream_printf(struct stream *, const char *fmt, ...) __attribute__((format(
 size_t stream_pending(const struct stream *);
 /* Closes at once; what is still to be written is dropped. Nulls the pointer. */
 void stream_close(struct stream **);
-/* Gives up the stream, which goes on writing what is pending for at most linger_ms and then closes. Nulls the pointer. */
+/* Gives up the stream, which goes on writing what is pending for at most linger_ms and then closes. Nulls the pointer.
+ */
 void stream_finish(struct stream **, uint64_t linger_ms);
 
 /* Addresses as numeric text, "127.0.0.1", "2001:db8::1", or "unknown"; a v4-mapped IPv6 address is given as IPv4. */

@@ -1,0 +1,11 @@
+/* What the listener needs of the stream; not for others. */
+#ifndef MTA_LOOP_STREAM_INT_H
+#define MTA_LOOP_STREAM_INT_H
+
+#include "core/loop/loop_int.h"
+#include "core/loop/stream.h"
+
+/* Accepts the waiting connection; NULL when that fails. */
+struct stream *stream_accept(struct loop *, uv_stream_t *server);
+
+#endif
