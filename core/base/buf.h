@@ -21,7 +21,7 @@ static inline size_t buf_len(const struct buf *b)
 }
 static inline struct slice buf_slice(const struct buf *b)
 {
-    return slice_make(b->data + b->start, b->end - b->start);
+    return b->end == b->start ? SLICE_EMPTY : slice_make(b->data + b->start, b->end - b->start);
 }
 /* How many more bytes the cap allows. */
 size_t buf_room(const struct buf *);

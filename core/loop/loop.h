@@ -14,6 +14,8 @@ struct loop *loop_new(void);
 /* Runs until loop_stop and until nothing is alive any more (streams, timers, ops, workers all closed by their owners).
  */
 void loop_run(struct loop *);
+/* One turn: waits for the next event if nothing is ready, and works on it. */
+void loop_turn(struct loop *);
 /* Makes loop_run return at the end of this turn whatever is still alive. */
 void loop_stop(struct loop *);
 /* Releases. Closes what is left first; callbacks of what is left are not called. */

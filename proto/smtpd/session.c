@@ -1,0 +1,404 @@
+/*
+ * One client: made when a connection is accepted, gone when it is closed. Owns the stream, the scope of everything it
+ * waits for, the transaction. Closing is immediate for callbacks (scope, timer, stream) and the memory goes when the
+ * current callback has returned.
+ */
+#include "core/base/alloc.h"
+#include "lookup/matchlist.h"
+#include "proto/smtpd/smtpd_int.h"
+
+#define SESSION_MAGIC      0x53455353u
+#define SESSION_INPUT_MAX  65536
+#define SESSION_LINGER_MS  5000
+#define SESSION_OUTPUT_MAX 65536 /* replies that a client does not read */
+
+struct client_count {
+    unsigned sessions;
+};
+
+/* ---- log ---- */
+
+struct log_ctx session_log(const struct session *s, bool noqueue)
+{
+    return (struct log_ctx){.syslog_name = s->conf->syslog_name,
+                            .qid = s->txn.qid[0] ? s->txn.qid
+                                   : noqueue     ? "NOQUEUE"
+                                                 : NULL};
+}
+
+static struct log_ctx plain_log(const struct session *s)
+{
+    return (struct log_ctx){.syslog_name = s->conf->syslog_name};
+}
+
+const char *session_peer(struct session *s)
+{
+    return arena_printf(&s->cmd_arena, "%s[%s]", s->name, s->addr.host);
+}
+
+void session_log_reject(struct session *s, const char *what, const struct status *st)
+{
+    struct log_ctx log = session_log(s, true);
+    struct buf line = {0};
+
+    buf_printf(&line, "reject: %s from %s[%s]: %d %s %s;", what, s->name, s->addr.host, st->code, st->dsn, st->text);
+    if (s->txn.open)
+        buf_printf(&line, " from=<%s>", s->txn.env.sender);
+    else if (s->mail != NULL)
+        buf_printf(&line, " from=<%s>", s->mail);
+    if (s->rcpt != NULL)
+        buf_printf(&line, " to=<%s>", s->rcpt);
+    buf_printf(&line, " proto=%s", s->esmtp ? "ESMTP" : "SMTP");
+    if (s->helo != NULL)
+        buf_printf(&line, " helo=<%s>", s->helo);
+    log_event(LOG_REJECT, &log, "%s", buf_cstr(&line));
+    buf_release(&line);
+}
+
+/* "disconnect from localhost[127.0.0.1] ehlo=1 mail=1 rcpt=0/1 quit=1 commands=3/4" */
+static void log_disconnect(struct session *s)
+{
+    static const char *const names[CMD_COUNT] = {
+#define SMTPD_CMD(verb, check, stage, act, flags, doing) #verb,
+#include "proto/smtpd/cmds.def"
+#undef SMTPD_CMD
+    };
+    struct log_ctx log = plain_log(s);
+    struct buf line = {0};
+    unsigned ok = 0, all = 0;
+
+    for (size_t i = 0; i <= CMD_COUNT; i++) {
+        unsigned k = i < CMD_COUNT ? s->count[i].ok : s->unknown.ok,
+                 n = i < CMD_COUNT ? s->count[i].all : s->unknown.all;
+        const char *name = i < CMD_COUNT ? names[i] : "unknown";
+
+        if (n == 0)
+            continue;
+        buf_add_char(&line, ' ');
+        for (; *name; name++)
+            buf_add_char(&line, ascii_lower(*name));
+        if (k == n)
+            buf_printf(&line, "=%u", n);
+        else
+            buf_printf(&line, "=%u/%u", k, n);
+        ok += k;
+        all += n;
+    }
+    if (ok == all)
+        buf_printf(&line, " commands=%u", all);
+    else
+        buf_printf(&line, " commands=%u/%u", ok, all);
+    log_event(LOG_DISCONNECT, &log, "disconnect from %s[%s]%s", s->name, s->addr.host, buf_cstr(&line));
+    buf_release(&line);
+}
+
+/* ---- replies ---- */
+
+static void count_error(struct session *s, int code)
+{
+    if (code >= 400)
+        s->errors++;
+}
+
+void session_reply(struct session *s, int code, const char *dsn, const char *fmt, ...)
+{
+    struct buf text = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    smtp_reply(&s->reply, code, dsn, buf_cstr(&text));
+    buf_release(&text);
+    count_error(s, code);
+}
+
+void session_reply_status(struct session *s, const struct status *st)
+{
+    smtp_reply_status(&s->reply, st);
+    count_error(s, st->code);
+}
+
+enum step session_421(struct session *s, const char *dsn, const char *text)
+{
+    session_reply(s, 421, dsn, "%s Error: %s", s->conf->myhostname, text);
+    return STEP_CLOSE;
+}
+
+/* ---- the end ---- */
+
+static void forget_client(struct session *s)
+{
+    struct slice key = slice_str(s->addr.host);
+    struct client_count *c = map_get(&s->server->per_client, key);
+
+    if (c != NULL && --c->sessions == 0)
+        mem_free(map_remove(&s->server->per_client, key));
+}
+
+static void server_drained(void *arg)
+{
+    struct smtpd *d = arg;
+
+    if (d->drained != NULL && d->nsessions == 0) {
+        void (*fn)(void *) = d->drained;
+
+        d->drained = NULL;
+        timer_stop(&d->grace);
+        fn(d->drained_arg);
+    }
+}
+
+/* Everything but the stream, which is closed or lingers by then. */
+static void session_end(struct session *s)
+{
+    log_disconnect(s);
+    op_scope_close(&s->scope);
+    timer_stop(&s->timer);
+    loop_defer_cancel(&s->pump_task);
+    txn_reset(s);
+    forget_client(s);
+    list_remove(&s->link);
+    s->server->nsessions--;
+    buf_release(&s->line);
+    buf_release(&s->reply);
+    arena_clear(&s->cmd_arena);
+    mem_free(s->helo);
+    conf_unref(&s->conf);
+    s->magic = 0;
+    server_drained(s->server);
+    loop_free_later(s->server->loop, s);
+}
+
+void session_close(struct session *s)
+{
+    stream_close(&s->stream);
+    session_end(s);
+}
+
+/* The last reply is written: let it reach the client, then close. */
+static void finish(struct session *s)
+{
+    stream_finish(&s->stream, SESSION_LINGER_MS);
+    session_end(s);
+}
+
+/* ---- time ---- */
+
+static void on_timeout(void *arg)
+{
+    struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
+    struct log_ctx log = plain_log(s);
+
+    log_event(LOG_SESSION_LOST, &log, "timeout after %s from %s[%s]", s->doing, s->name, s->addr.host);
+    session_421(s, "4.4.2", "timeout exceeded");
+    session_flush(s);
+    finish(s);
+}
+
+static void restart_timer(struct session *s)
+{
+    timer_start(s->server->loop, &s->timer, s->conf->smtpd_timeout_ms, on_timeout, s);
+}
+
+/* ---- flow ---- */
+
+static void pump_later(void *arg)
+{
+    dispatch_pump(arg);
+}
+
+void session_flush(struct session *s)
+{
+    stream_write(s->stream, buf_slice(&s->reply));
+    buf_release(&s->reply);
+}
+
+/* Hands the reply to the stream and goes on with the next command. */
+static void reply_out(void *arg)
+{
+    struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
+
+    s->waiting = false;
+    session_flush(s);
+    if (s->closing) {
+        finish(s);
+        return;
+    }
+    restart_timer(s);
+    if (s->ended || s->shutdown || stream_input(s->stream).n > 0)
+        loop_defer(s->server->loop, &s->pump_task, pump_later, s);
+}
+
+/* smtpd_soft_error_limit: a client that makes many errors waits for each further reply. */
+static void command_over(struct session *s)
+{
+    bool slow = s->errors >= (unsigned)s->conf->smtpd_soft_error_limit && s->conf->smtpd_error_sleep_time_ms > 0;
+
+    s->cmd = NULL;
+    s->rcpt = NULL;
+    s->mail = NULL;
+    buf_release(&s->line);
+    arena_clear(&s->cmd_arena);
+    if (slow && !s->ended && !s->shutdown) {
+        s->waiting = true;
+        timer_start(s->server->loop, &s->timer, s->conf->smtpd_error_sleep_time_ms, reply_out, s);
+    } else
+        reply_out(s);
+}
+
+void session_resume(struct session *s, enum step step)
+{
+    OBJ_CHECK(s, SESSION_MAGIC);
+    s->waiting = false;
+    dispatch_continue(s, step);
+}
+
+void session_room(struct session *s)
+{
+    OBJ_CHECK(s, SESSION_MAGIC);
+    s->waiting = false;
+    restart_timer(s);
+    dispatch_pump(s);
+}
+
+void session_command_over(struct session *s, enum step step)
+{
+    if (step == STEP_CLOSE)
+        s->closing = true;
+    command_over(s);
+}
+
+/* ---- events of the stream ---- */
+
+static void on_data(void *arg)
+{
+    struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
+
+    if (s->phase != SESSION_PHASE_COMMAND && !s->waiting)
+        restart_timer(s); /* a command line must be complete in time, content must go on */
+    if (stream_pending(s->stream) < SESSION_OUTPUT_MAX)
+        dispatch_pump(s);
+}
+
+static void on_drain(void *arg)
+{
+    struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
+
+    if (!s->waiting && stream_input(s->stream).n > 0)
+        loop_defer(s->server->loop, &s->pump_task, pump_later, s);
+}
+
+static void on_end(void *arg, const char *error)
+{
+    struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
+
+    s->ended = true;
+    if (error != NULL || !s->waiting)
+        dispatch_pump(s); /* what came before the end is still worked on; then "lost connection" */
+}
+
+static const struct stream_events session_events = {on_data, on_end, on_drain};
+
+void session_lost(struct session *s)
+{
+    struct log_ctx log = plain_log(s);
+
+    if (!s->closing)
+        log_event(LOG_SESSION_LOST, &log, "lost connection after %s from %s[%s]", s->doing, s->name, s->addr.host);
+    session_close(s);
+}
+
+bool session_may_work(const struct session *s)
+{
+    return !s->waiting && stream_pending(s->stream) < SESSION_OUTPUT_MAX;
+}
+
+/* ---- the beginning ---- */
+
+/* True when the client has too many sessions already. Counts this one in any case. */
+static bool too_many(struct session *s)
+{
+    struct slice key = slice_str(s->addr.host);
+    struct client_count *c = map_get(&s->server->per_client, key);
+    int64_t limit = s->conf->smtpd_client_connection_count_limit;
+
+    if (c == NULL) {
+        c = NEW(struct client_count);
+        map_put(&s->server->per_client, key, c);
+    }
+    c->sessions++;
+    return limit > 0 && c->sessions > limit && matchlist_match_now(s->service->exceptions, key) != 1;
+}
+
+static void greet(struct session *s)
+{
+    struct log_ctx log = plain_log(s);
+
+    log_event(LOG_CONNECT, &log, "connect from %s[%s]", s->name, s->addr.host);
+    if (s->server->draining) {
+        s->shutdown = true;
+        dispatch_pump(s);
+        return;
+    }
+    if (too_many(s)) {
+        log_event(LOG_SESSION_WARNING, &log, "Connection concurrency limit exceeded: %u from %s[%s] for service smtpd",
+                  (unsigned)s->conf->smtpd_client_connection_count_limit + 1, s->name, s->addr.host);
+        session_reply(s, 421, "4.7.0", "%s Error: too many connections from %s", s->conf->myhostname, s->addr.host);
+        session_command_over(s, STEP_CLOSE);
+        return;
+    }
+    session_reply(s, 220, NULL, "%s", s->conf->smtpd_banner);
+    command_over(s);
+}
+
+static void on_mynetworks(void *owner, enum op_status st, const void *result)
+{
+    struct session *s = owner;
+
+    (void)result;
+    s->in_mynetworks = st == OP_OK; /* a table that fails makes nobody trusted */
+    s->waiting = false;
+    greet(s);
+}
+
+/*
+ * Who is it? The name is what smtpd_peername_lookup would verify by DNS; without a resolver only this host's own
+ * loopback is known by name.
+ */
+static void identify(struct session *s)
+{
+    struct slice addr;
+
+    s->addr = stream_peer(s->stream);
+    addr = slice_str(s->addr.host);
+    s->name = slice_eq(addr, SLICE_LIT("127.0.0.1")) || slice_eq(addr, SLICE_LIT("::1")) ? "localhost" : "unknown";
+    s->local_client = conf_is_own_address(s->conf, s->addr.host);
+}
+
+void smtpd_accept(void *arg, struct stream *stream)
+{
+    const struct smtpd_service *service = arg;
+    struct session *s = NEW(struct session);
+    int trusted;
+
+    s->magic = SESSION_MAGIC;
+    s->server = service->server;
+    s->service = service;
+    s->conf = conf_ref(service->conf);
+    s->stream = stream;
+    s->doing = "CONNECT";
+    op_scope_init(&s->scope, "smtpd session");
+    list_append(&s->server->sessions, &s->link);
+    s->server->nsessions++;
+    identify(s);
+    stream_set_events(stream, &session_events, s, SESSION_INPUT_MAX);
+    restart_timer(s);
+    trusted = matchlist_match_now(service->mynetworks, slice_str(s->addr.host));
+    s->in_mynetworks = trusted == 1;
+    if (trusted < 0) {
+        s->waiting = true;
+        matchlist_match(service->mynetworks, &s->scope, slice_str(s->addr.host), on_mynetworks, s);
+    } else
+        greet(s);
+}

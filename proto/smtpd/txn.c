@@ -1,0 +1,295 @@
+/*
+ * One mail transaction: the envelope under construction and the content on its way into the queue. Content is never
+ * whole in memory: what is decoded is scanned while it is header, and written. Headers that we add stand above the
+ * client's (Received:) or, for local clients that left them out, at the end of the header section.
+ *
+ * 250 goes out from on_committed and from nowhere else: the queue calls it after fdatasync.
+ */
+#include "core/base/alloc.h"
+#include "lookup/matchlist.h"
+#include "proto/grammar/address.h"
+#include "proto/grammar/received.h"
+#include "proto/smtpd/smtpd_int.h"
+
+#define TXN_PENDING_HIGH (256u << 10) /* bytes on their way to disk at which the client has to wait */
+#define TXN_PENDING_LOW  (128u << 10)
+
+void txn_begin(struct session *s)
+{
+    struct txn *t = &s->txn;
+    const struct smtp_mail_params *p = &s->mail_params;
+
+    txn_reset(s);
+    t->open = true;
+    t->env = (struct envelope){
+        .arrival_us = clock_wall_us(),
+        .sender = arena_strdup(&t->arena, s->mail),
+        .client_name = s->name,
+        .client_addr = s->addr.host,
+        .helo = arena_strdup(&t->arena, s->helo),
+        .protocol = s->esmtp ? "ESMTP" : "SMTP",
+        .envid = arena_strdup(&t->arena, p->envid),
+        .ret = (enum envelope_ret)p->ret,
+        .body_8bit = p->body == SMTP_BODY_TYPE_8BITMIME,
+        .smtputf8 = p->smtputf8,
+    };
+}
+
+void txn_reset(struct session *s)
+{
+    struct txn *t = &s->txn;
+
+    if (t->writer != NULL)
+        queue_abort(&t->writer);
+    buf_release(&t->held);
+    arena_clear(&t->arena);
+    *t = (struct txn){0};
+    s->bdat_state = BDAT_NONE;
+}
+
+void txn_add_rcpt(struct session *s)
+{
+    struct txn *t = &s->txn;
+    struct envelope *e = &t->env;
+
+    if (t->qid[0] == '\0') {
+        struct log_ctx log;
+
+        e->qid = id_next();
+        id_format(t->qid, e->qid);
+        log = session_log(s, false);
+        log_event(LOG_CLIENT, &log, "client=%s[%s]", s->name, s->addr.host);
+    }
+    if (e->nrcpts == t->rcpt_cap) {
+        struct envelope_rcpt *more;
+
+        t->rcpt_cap = t->rcpt_cap ? t->rcpt_cap * 2 : 1;
+        more = arena_new_array(&t->arena, t->rcpt_cap, sizeof *more);
+        if (e->nrcpts > 0)
+            memcpy(more, e->rcpts, e->nrcpts * sizeof *more);
+        e->rcpts = more;
+    }
+    e->rcpts[e->nrcpts++] = (struct envelope_rcpt){
+        .addr = arena_strdup(&t->arena, s->rcpt),
+        .orcpt = arena_strdup(&t->arena, s->rcpt_params.orcpt),
+        .notify = s->rcpt_params.notify,
+    };
+}
+
+/* ---- content ---- */
+
+/* RFC 6531 section 4.3: the transmission types of SMTPUTF8 mail have names of their own. */
+static const char *with_protocol(const struct session *s)
+{
+    return s->txn.env.smtputf8 ? "UTF8SMTP" : s->txn.env.protocol;
+}
+
+void txn_content_begin(struct session *s)
+{
+    struct txn *t = &s->txn;
+    struct received r = {
+        .helo = s->helo,
+        .client_name = s->name,
+        .client_addr = s->addr.host,
+        .myhostname = s->conf->myhostname,
+        .mail_name = s->conf->mail_name,
+        .protocol = with_protocol(s),
+        .qid = t->qid,
+        .rcpt = t->env.nrcpts == 1 ? t->env.rcpts[0].addr : NULL,
+        .time_us = t->env.arrival_us,
+    };
+    struct buf head = {0};
+
+    t->writer = queue_begin(s->server->queue, t->env.qid);
+    received_write(&head, &r);
+    queue_write(t->writer, buf_slice(&head));
+    buf_release(&head);
+    smtp_body_init(&t->body);
+}
+
+/* What a local client left out: RFC 5322 section 3.6, RFC 6409 section 8. */
+static void write_missing(struct session *s)
+{
+    struct txn *t = &s->txn;
+    const struct header_scan *scan = &t->scan;
+    struct buf add = {0};
+
+    if (s->local_client || s->conf->always_add_missing_headers) {
+        const char *resent = scan->has_resent ? "Resent-" : "";
+
+        if (!(scan->has_resent ? scan->has_resent_message_id : scan->has_message_id)) {
+            buf_printf(&add, "%sMessage-Id: ", resent);
+            received_message_id(&add, t->env.arrival_us, t->qid, s->conf->myhostname);
+            buf_add_char(&add, '\n');
+        }
+        if (!(scan->has_resent ? scan->has_resent_date : scan->has_date)) {
+            buf_printf(&add, "%sDate: ", resent);
+            received_date(&add, t->env.arrival_us);
+            buf_add_char(&add, '\n');
+        }
+        if (!(scan->has_resent ? scan->has_resent_from : scan->has_from)) {
+            buf_printf(&add, "%sFrom: ", resent);
+            if (t->env.sender[0])
+                address_quote(&add, t->env.sender);
+            else
+                buf_printf(&add, "MAILER-DAEMON@%s", s->conf->myorigin);
+            buf_add_char(&add, '\n');
+        }
+    }
+    if (scan->no_separator)
+        buf_add_char(&add, '\n');
+    queue_write(t->writer, buf_slice(&add));
+    buf_release(&add);
+}
+
+static void write_held(struct txn *t, uint64_t n)
+{
+    if (t->written == 0 && t->scan.mbox_line && n > 0)
+        queue_write(t->writer, SLICE_LIT("X-Mailbox-Line: ")); /* an mbox "From " line is no header */
+    queue_write(t->writer, slice_head(buf_slice(&t->held), (size_t)n));
+    buf_consume(&t->held, (size_t)n);
+    t->written += n;
+}
+
+/*
+ * The header section: what is surely header is written, the rest is held until it is known where the section ends. A
+ * single header longer than header_size_limit is not waited for; nothing of it is lost.
+ */
+static void write_headers(struct session *s)
+{
+    struct txn *t = &s->txn;
+
+    write_held(t, t->scan.settled - t->written);
+    if (t->scan.ended) {
+        write_missing(s);
+        t->headers_written = true;
+    } else if (buf_len(&t->held) > (size_t)s->conf->header_size_limit) {
+        write_held(t, buf_len(&t->held));
+        t->headers_written = true;
+    }
+}
+
+void txn_content(struct session *s)
+{
+    struct txn *t = &s->txn;
+    int64_t limit = s->conf->message_size_limit;
+
+    t->too_big = t->too_big || (limit > 0 && t->size > (uint64_t)limit);
+    if (t->too_big) {
+        buf_release(&t->held);
+        return;
+    }
+    if (!t->headers_written) {
+        header_scan_feed(&t->scan, slice_from(buf_slice(&t->held), (size_t)(t->fed - t->written)));
+        t->fed = t->written + buf_len(&t->held);
+        write_headers(s);
+    }
+    if (t->headers_written)
+        write_held(t, buf_len(&t->held));
+    if (buf_len(&t->held) == 0)
+        buf_release(&t->held);
+}
+
+static void on_room(void *arg)
+{
+    session_room(arg);
+}
+
+bool txn_must_wait(struct session *s)
+{
+    struct txn *t = &s->txn;
+
+    if (t->writer == NULL || queue_write_pending(t->writer) < TXN_PENDING_HIGH)
+        return false;
+    queue_write_wait(t->writer, TXN_PENDING_LOW, on_room, s);
+    return true;
+}
+
+/* ---- the end of the content ---- */
+
+static enum step refuse(struct session *s, const struct status *why)
+{
+    struct log_ctx log = session_log(s, true);
+
+    log_event(LOG_CLEANUP_REJECT, &log, "reject: END-OF-MESSAGE from %s[%s]: %d %s %s; from=<%s> proto=%s helo=<%s>",
+              s->name, s->addr.host, why->code, why->dsn, why->text, s->txn.env.sender, s->txn.env.protocol,
+              s->helo ? s->helo : "");
+    session_reply_status(s, why);
+    txn_reset(s);
+    return STEP_DONE;
+}
+
+static bool bare_newline_refused(const struct session *s)
+{
+    return s->txn.body.seen_bare_lf && s->conf->smtpd_forbid_bare_newline == CONF_BARE_NEWLINE_REJECT &&
+           matchlist_match_now(s->service->bare_newline_exclusions, slice_str(s->addr.host)) != 1;
+}
+
+enum step txn_content_end(struct session *s)
+{
+    struct txn *t = &s->txn;
+    struct status why = status_ok();
+    struct log_ctx log = session_log(s, true);
+
+    if (t->too_big)
+        why = status_of(STATUS_MESSAGE_TOO_BIG);
+    else if (bare_newline_refused(s))
+        why = status_reply(STATUS_BARE_NEWLINE, (int)s->conf->smtpd_forbid_bare_newline_reject_code, "5.5.2",
+                           "%s Error: bare <LF> received", s->conf->myhostname);
+    else if (t->scan.received + 1 > s->conf->hopcount_limit) /* ours is one of them */
+        why = status_of(STATUS_TOO_MANY_HOPS);
+    if (!status_is_ok(&why))
+        return refuse(s, &why);
+    if (!t->headers_written) {
+        header_scan_finish(&t->scan);
+        write_headers(s);
+        write_held(t, buf_len(&t->held));
+    }
+    log_event(LOG_MESSAGE_ID, &log, "message-id=%s", t->scan.message_id);
+    return STEP_NEXT;
+}
+
+static void on_committed(void *owner, enum op_status st, const void *result)
+{
+    struct session *s = owner;
+    const struct status *why = result;
+
+    if (st != OP_OK) {
+        struct status lost = status_of(STATUS_QUEUE_WRITE);
+
+        refuse(s, why ? why : &lost);
+    } else {
+        session_reply(s, 250, "2.0.0", "Ok: queued as %s", s->txn.qid);
+        s->errors = s->junk = 0;
+        txn_reset(s);
+    }
+    session_resume(s, STEP_DONE);
+}
+
+static void on_expanded(void *owner, enum op_status st, const void *result)
+{
+    struct session *s = owner;
+    const struct status *why = result;
+    struct status lost = status_of(STATUS_TABLE_TEMPFAIL);
+
+    if (st != OP_OK || (why != NULL && !status_is_ok(why))) {
+        struct log_ctx log = session_log(s, true);
+
+        if (why == NULL)
+            why = &lost;
+        log_event(LOG_CLEANUP_WARNING, &log, "virtual_alias_maps: %s", why->text);
+        lost = status_reply(why->reason, 451, why->dsn, "Error: %s",
+                            why->reason == STATUS_ALIAS_ERROR ? "alias expansion error" : "temporary lookup failure");
+        refuse(s, &lost);
+        session_resume(s, STEP_DONE);
+        return;
+    }
+    queue_commit(&s->txn.writer, &s->scope, &s->txn.env, on_committed, s);
+    session_resume(s, STEP_WAIT);
+}
+
+enum step txn_commit(struct session *s)
+{
+    rules_expand(s->service->rules, &s->scope, &s->txn.env, &s->txn.arena, on_expanded, s);
+    return STEP_WAIT;
+}
