@@ -30,16 +30,16 @@ void rules_free(struct rules **);
 void rules_classify(struct rules *, struct op_scope *, struct slice domain, op_done_fn *done, void *owner);
 
 /*
- * Is the recipient one we know? Result always a const struct status * : OK; USER_UNKNOWN with Postfix's text ("User unknown in
- * virtual mailbox table"); TABLE_TEMPFAIL. Domains of RULES_CLASS_OTHER are not checked. Section 1.8.
+ * Is the recipient one we know? Result always a const struct status * : OK; USER_UNKNOWN with Postfix's text ("User
+ * unknown in virtual mailbox table"); TABLE_TEMPFAIL. Domains of RULES_CLASS_OTHER are not checked. Section 1.8.
  */
 void rules_check_recipient(struct rules *, struct op_scope *, const char *address, op_done_fn *done, void *owner);
 
 /*
  * Expands virtual_alias_maps over the envelope's recipients, in place (new recipients live in `arena`): limits,
- * extensions, "@other" results, self references, duplicates as in section 1.3; a loop through several addresses is named.
- * Sets envelope_rcpt.orig of what changed. Result always a const struct status *: OK, TABLE_TEMPFAIL, ALIAS_ERROR.
- * On failure the envelope is as it was.
+ * extensions, "@other" results, self references, duplicates as in section 1.3; a loop through several addresses is
+ * named. Sets envelope_rcpt.orig of what changed. Result always a const struct status *: OK, TABLE_TEMPFAIL,
+ * ALIAS_ERROR. On failure the envelope is as it was.
  */
 void rules_expand(struct rules *, struct op_scope *, struct envelope *, struct arena *, op_done_fn *done, void *owner);
 
@@ -51,8 +51,9 @@ struct rules_route {
 };
 /*
  * transport_maps, then the class's transport (local_transport, virtual_transport, relay_transport, default_transport);
- * a virtual alias domain's address that is left is "error:5.1.1 User unknown in virtual alias table". Result of OP_OK: struct rules_route;
- * OP_TEMPFAIL: struct table_answer. A local part starting with "-" is refused by the transport "error" (allow_min_user).
+ * a virtual alias domain's address that is left is "error:5.1.1 User unknown in virtual alias table". Result of OP_OK:
+ * struct rules_route; OP_TEMPFAIL: struct table_answer. A local part starting with "-" is refused by the transport
+ * "error" (allow_min_user).
  */
 void rules_route(struct rules *, struct op_scope *, const char *address, op_done_fn *done, void *owner);
 

@@ -19,8 +19,10 @@ struct table_answer {
 
 /* The registry that owns every table of the process and what they share (MySQL pools, file watches). */
 struct tables *tables_new(struct loop *);
-/* Closes all tables. Lookups still under way are answered to nobody. */
+/* Closes all tables. Lookups still under way are answered OP_TEMPFAIL, from the loop, so that what waits for them ends. */
 void tables_free(struct tables **);
+/* The loop that lookups run on. */
+struct loop *tables_loop(const struct tables *);
 
 /*
  * Opens "type:argument" ("proxy:" before it is skipped); the same text gives the same table, owned by the registry.

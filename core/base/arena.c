@@ -75,6 +75,7 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
     int n;
     char *out;
 
+    MTA_ASSERT(fmt != NULL);
     va_start(ap, fmt);
     va_copy(again, ap);
     n = vsnprintf(NULL, 0, fmt, ap);

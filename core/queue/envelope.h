@@ -38,10 +38,10 @@ struct envelope {
     uint64_t size;       /* bytes of content, as stored */
     const char *sender;  /* internal form; "" is the null sender */
     const char *client_name, *client_addr, *helo, *protocol; /* "localhost", "127.0.0.1", ..., "ESMTP"; may be NULL */
-    const char *envid;   /* RFC 3461 ENVID, decoded; NULL: not given */
+    const char *envid;                                       /* RFC 3461 ENVID, decoded; NULL: not given */
     enum envelope_ret ret;
-    bool body_8bit;      /* BODY=8BITMIME */
-    bool smtputf8;       /* RFC 6531 */
+    bool body_8bit; /* BODY=8BITMIME */
+    bool smtputf8;  /* RFC 6531 */
     struct envelope_rcpt *rcpts;
     size_t nrcpts;
 };

@@ -20,7 +20,8 @@ struct queue_options {
 
 /*
  * Opens or creates; blocking, at start. Refuses (NULL, one line that says what to do in *why) a corrupt or newer
- * database, a missing or read-only directory, a second instance on the same queue (lock file). Incoming messages that a crash left unfinished are removed.
+ * database, a missing or read-only directory, a second instance on the same queue (lock file). Incoming messages that
+ * a crash left unfinished are removed.
  */
 struct queue *queue_open(struct loop *, const struct queue_options *, struct status *why);
 /* Waits for everything submitted, checkpoints, closes. Blocking, at exit. */
@@ -33,39 +34,61 @@ struct queue_writer;
 /* Starts a message; costs nothing until content comes. */
 struct queue_writer *queue_begin(struct queue *, uint64_t qid);
 /*
- * Appends content. Up to 64 KiB wait in memory, more goes to the writer thread in chunks meanwhile; small messages are thus written whole
- * in the transaction that commits them. Errors show at commit (and by queue_writer_failed).
+ * Appends content. Up to 64 KiB wait in memory, more goes to the writer thread in chunks meanwhile; small messages are
+ * thus written whole in the transaction that commits them. Errors show at commit (and by queue_writer_failed).
  */
 void queue_write(struct queue_writer *, struct slice);
-/* Bytes given and not yet taken by the writer thread: stop reading from the client above a few hundred KiB. */
+/*
+ * Bytes handed to the writer thread and not yet taken by it (the last 64 KiB, which wait in memory, do not count):
+ * stop reading from the client above a few hundred KiB.
+ */
 size_t queue_write_pending(const struct queue_writer *);
-/* Calls fn(arg) once from the loop when pending has fallen below `below`; one at a time; dropped by commit and abort. */
+/* Calls fn(arg) once from the loop when pending is below `below`; one at a time; dropped by commit and abort. */
 void queue_write_wait(struct queue_writer *, size_t below, void (*fn)(void *arg), void *arg);
 uint64_t queue_written(const struct queue_writer *); /* bytes of content so far */
+/* NULL while all is well; else why the commit is going to fail. */
+const struct status *queue_writer_failed(const struct queue_writer *);
 /*
- * Makes the message durable: envelope (copied; size and queued_us are filled in, rcpts get ids) and content in one transaction. The callback comes after
- * fdatasync; result always a const struct status *: OK, QUEUE_WRITE or QUEUE_FULL. Takes the writer. When nobody waits any more, the message is
- * queued all the same. A committed message is offered to the hook of queue_on_commit just before the callback.
+ * Makes the message durable: envelope (copied; size and queued_us are filled in, rcpts get ids) and content in one
+ * transaction. The callback comes after fdatasync; result always a const struct status *: OK (OP_OK), QUEUE_WRITE or
+ * QUEUE_FULL (OP_TEMPFAIL). Takes the writer. When nobody waits any more, the message is queued all the same. A
+ * committed message is offered to the hook of queue_on_commit just before the callback.
  */
 void queue_commit(struct queue_writer **, struct op_scope *, const struct envelope *, op_done_fn *done, void *owner);
 /* Forgets the message and what was already written of it. */
 void queue_abort(struct queue_writer **);
-/* The scheduler's hook: a fresh message, all its recipients due now. The envelope is borrowed for the call. */
+/*
+ * The scheduler's hook: a fresh message, all its recipients due now. The envelope is borrowed for the call. NULL: no
+ * hook any more.
+ */
 void queue_on_commit(struct queue *, void (*fn)(void *arg, const struct envelope *), void *arg);
 
 /* ---- delivering ---- */
 
 /*
- * Messages with recipients that are due at now_us, earliest first, at most `limit` recipients, of messages whose qid is not in `busy` (a sorted array, borrowed for the call).
- * Result of OP_OK: struct queue_batch, whose envelopes hold only the due recipients. OP_TEMPFAIL: const struct status *.
+ * Messages with recipients that are due at now_us, earliest first, at most `limit` recipients, of messages whose qid
+ * is not in `busy` (in any order, borrowed for the call). Recipients that are due only after horizon_us were given
+ * their time by a clock that was ahead: they count as due. With `failed`, it lists messages too that have failed
+ * recipients whose report is not queued yet.
+ */
+struct queue_due {
+    uint64_t now_us, horizon_us;
+    size_t limit;
+    const uint64_t *busy;
+    size_t nbusy;
+    bool failed;
+};
+/* Result of OP_OK: struct queue_batch, whose envelopes hold only the due recipients. OP_TEMPFAIL: const struct status *
  */
 struct queue_batch {
     const struct envelope *const *messages;
     size_t count;
-    uint64_t next_due_us; /* when the earliest recipient not in this batch is due; 0: none */
+    uint64_t next_due_us;   /* when the earliest recipient not in this batch is due; 0: none */
+    const uint64_t *failed; /* messages that wait for a report, at most QUEUE_FAILED_MOST; may be in `messages` too */
+    size_t nfailed;
 };
-void queue_load_due(struct queue *, struct op_scope *, uint64_t now_us, size_t limit, const uint64_t *busy, size_t nbusy, op_done_fn *done,
-                    void *owner);
+#define QUEUE_FAILED_MOST 100
+void queue_load_due(struct queue *, struct op_scope *, const struct queue_due *, op_done_fn *done, void *owner);
 
 /* One piece of content. Result of OP_OK: struct queue_piece; OP_TEMPFAIL: const struct status *. */
 struct queue_piece {
@@ -88,10 +111,12 @@ struct queue_result {
     const char *text; /* what the log line said */
 };
 /*
- * Records results of one attempt in one transaction (borrowed, copied). A message that has no recipient left is removed in the same
- * transaction. Callback: OP_OK with const bool * (was the message removed?), or OP_TEMPFAIL with const struct status *.
+ * Records results of one attempt in one transaction (borrowed, copied). A message that has no recipient left is removed
+ * in the same transaction. Callback: OP_OK with const bool * (was the message removed?), or OP_TEMPFAIL with const
+ * struct status *.
  */
-void queue_record(struct queue *, struct op_scope *, uint64_t qid, const struct queue_result *, size_t count, op_done_fn *done, void *owner);
+void queue_record(struct queue *, struct op_scope *, uint64_t qid, const struct queue_result *, size_t count,
+                  op_done_fn *done, void *owner);
 
 /* Recipients of `qid` in state FAILED whose report is not queued yet. Result of OP_OK: struct queue_failed. */
 struct queue_failure {
@@ -104,12 +129,17 @@ struct queue_failed {
     const struct queue_failure *failures;
     size_t count;
 };
+/* OP_TEMPFAIL: const struct status *, also when there is no such message. */
 void queue_load_failed(struct queue *, struct op_scope *, uint64_t qid, op_done_fn *done, void *owner);
 /*
- * The report about failed recipients and their removal in one transaction: commits `report` (taken; NULL: no report is due, just remove them) as
- * queue_commit does, removes the failed recipients `ids` of `qid`, and the message when none is left. Result always a const struct status *.
+ * The report about failed recipients and their removal in one transaction: commits `report` (taken; NULL: no report is
+ * due, just remove them) as queue_commit does, removes the failed recipients `ids` of `qid`, and the message when none
+ * is left. Result always a const struct status *.
  */
-void queue_commit_report(struct queue *, struct op_scope *, uint64_t qid, const uint64_t *ids, size_t count, struct queue_writer **report,
-                         const struct envelope *report_envelope, op_done_fn *done, void *owner);
+void queue_commit_report(struct queue *, struct op_scope *, uint64_t qid, const uint64_t *ids, size_t count,
+                         struct queue_writer **report, const struct envelope *report_envelope, op_done_fn *done,
+                         void *owner);
+/* Another hook: a message has left the queue. Comes before the callback of the call that removed it. NULL: no hook. */
+void queue_on_remove(struct queue *, void (*fn)(void *arg, uint64_t qid), void *arg);
 
 #endif

@@ -13,23 +13,38 @@ struct scheduler;
 
 /* The limits of one transport (Postfix's <transport>_destination_... parameters). */
 struct scheduler_limits {
-    uint32_t recipient_limit;           /* recipients in one delivery; 1: the recipient is part of the destination */
-    uint32_t concurrency_limit;         /* deliveries at once to one destination */
+    uint32_t recipient_limit; /* recipients in one delivery; 1: the recipient is part of the destination; 0: no limit */
+    uint32_t concurrency_limit; /* deliveries at once to one destination; 0: no limit */
     uint32_t initial_concurrency;
-    uint32_t process_limit;             /* deliveries at once through the transport; 0: no limit */
+    uint32_t process_limit; /* deliveries at once through the transport; 0: no limit */
 };
 
 /* One delivery attempt: one message, one destination, some of its recipients. Handed to `deliver`. */
 struct delivery {
-    const struct envelope *message;     /* without recipients */
+    const struct envelope *message; /* without recipients */
     struct envelope_rcpt *rcpts;
     size_t nrcpts;
     const char *transport, *nexthop;
-    uint64_t active_us, start_us;       /* wall clock: message became active; this attempt began (for delays=a/b/c/d) */
-    struct arena arena;                 /* lives until delivery_done returns */
-    struct queue *queue;                /* to read the content from */
+    uint64_t active_us, start_us; /* wall clock: message became active; this attempt began (for delays=a/b/c/d) */
+    struct arena arena;           /* lives until delivery_done returns */
+    struct queue *queue;          /* to read the content from */
     struct loop *loop;
-    void *agent;                        /* the transport's own */
+    void *agent; /* the transport's own */
+};
+
+/* What an attempt came to for one recipient. */
+struct delivery_result {
+    struct status status;  /* OK: delivered. TEMPFAIL: deferred. PERMFAIL: failed for good */
+    const char *relay;     /* for the log: "dovecot", "virtual", "none" */
+    uint64_t connected_us; /* wall clock: connection set-up over, delivery itself begins; 0: as start */
+    /* false: the failure is the destination's (host down, command missing), not this message's; it shrinks its window
+     */
+    bool destination_ok;
+};
+
+/* Where a recipient goes. */
+struct scheduler_route {
+    const char *transport, *nexthop;
 };
 
 /* Set by main. Everything is called from the loop. */
@@ -39,38 +54,40 @@ struct scheduler_hooks {
     void (*route)(void *ctx, struct op_scope *, const char *address, op_done_fn *done, void *owner);
     /* Limits of a transport by name; false: there is none of this name (defer: "mail transport unavailable"). */
     bool (*limits)(void *ctx, const char *transport, struct scheduler_limits *);
-    /* Starts an attempt; ends it with delivery_rcpt for each recipient and then delivery_done, never inside this call. */
+    /*
+     * Starts an attempt, which ends with delivery_rcpt for each recipient and then delivery_done; neither is called
+     * inside this call.
+     */
     void (*deliver)(void *ctx, struct delivery *);
     /* Recipients of the message failed for good: queue the report, then scheduler_report_done(qid). */
     void (*report)(void *ctx, uint64_t qid);
-    /* One recipient's attempt has ended: writes the "to=<...>, relay=..., status=..." line. */
-    void (*log_result)(void *ctx, const struct delivery *, const struct envelope_rcpt *, const struct delivery_result *);
-};
-struct scheduler_route {
-    const char *transport, *nexthop;
-};
-
-/* What an attempt came to for one recipient. */
-struct delivery_result {
-    struct status status;               /* OK: delivered. TEMPFAIL: deferred. PERMFAIL: failed for good */
-    const char *relay;                  /* for the log: "dovecot", "virtual", "none" */
-    uint64_t connected_us;              /* wall clock: connection set-up over, delivery itself begins; 0: as start */
-    /* false when the failure is the destination's (host down, command missing), not this message's: shrinks its concurrency */
-    bool destination_ok;
+    /*
+     * One recipient's attempt has ended: writes the "to=<...>, relay=..., status=..." line. A recipient that could not
+     * be attempted (no route, destination suspended) comes with a delivery whose transport is "error", as Postfix
+     * has it.
+     */
+    void (*log_result)(void *ctx, const struct delivery *, const struct envelope_rcpt *,
+                       const struct delivery_result *);
 };
 
 struct scheduler_config {
-    uint64_t queue_run_delay_ms, minimal_backoff_ms, maximal_backoff_ms, maximal_queue_lifetime_ms, bounce_queue_lifetime_ms;
-    uint32_t active_limit;              /* recipients in memory (qmgr_message_active_limit) */
-    const char *syslog_name;
+    uint64_t queue_run_delay_ms, minimal_backoff_ms, maximal_backoff_ms;
+    uint64_t maximal_queue_lifetime_ms, bounce_queue_lifetime_ms;
+    uint32_t active_limit;   /* recipients in memory (qmgr_message_active_limit) */
+    const char *syslog_name; /* may be NULL; copied */
 };
 
-struct scheduler *scheduler_new(struct loop *, struct queue *, const struct scheduler_config *, const struct scheduler_hooks *);
+/* Owns neither loop nor queue; the queue's two hooks are its own until scheduler_free. */
+struct scheduler *scheduler_new(struct loop *, struct queue *, const struct scheduler_config *,
+                                const struct scheduler_hooks *);
 /* Hears of fresh messages by queue_on_commit and loads due ones; begins at once. */
 void scheduler_start(struct scheduler *);
-/* Starts no more deliveries; calls drained(arg) from the loop when those running have ended and their results are recorded. */
+/*
+ * Starts no more deliveries and reports; calls drained(arg) from the loop, once, when those running have ended and
+ * their results are recorded.
+ */
 void scheduler_drain(struct scheduler *, void (*drained)(void *arg), void *arg);
-/* Everything not drained is dropped (it stays in the queue). */
+/* Everything not drained is dropped (it stays in the queue). Deliveries still running may end later, without effect. */
 void scheduler_free(struct scheduler **);
 
 /* For the transport: the result for one recipient of the delivery (index), once each. */
