@@ -35,7 +35,7 @@ bool buf_add_slice(struct buf *, struct slice);
 bool buf_add_str(struct buf *, const char *);
 bool buf_add_char(struct buf *, char);
 bool buf_printf(struct buf *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-bool buf_vprintf(struct buf *, const char *fmt, va_list ap);
+bool buf_vprintf(struct buf *, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Drops n bytes from the front. */
 void buf_consume(struct buf *, size_t n);
 /* Empties but keeps the memory; a cap of more than 64 KiB of kept memory is given back. */

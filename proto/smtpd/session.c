@@ -294,7 +294,8 @@ static void on_end(void *arg, const char *error)
     struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
 
     s->ended = true;
-    if (error != NULL || !s->waiting)
+    s->broken = error != NULL;
+    if (s->broken || !s->waiting)
         dispatch_pump(s); /* what came before the end is still worked on; then "lost connection" */
 }
 
@@ -306,7 +307,10 @@ void session_lost(struct session *s)
 
     if (!s->closing)
         log_event(LOG_SESSION_LOST, &log, "lost connection after %s from %s[%s]", s->doing, s->name, s->addr.host);
-    session_close(s);
+    if (s->broken)
+        session_close(s);
+    else
+        finish(s); /* it may still read the replies to what it sent */
 }
 
 bool session_may_work(const struct session *s)

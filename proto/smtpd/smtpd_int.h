@@ -135,6 +135,7 @@ struct session {
     bool closing;      /* no more commands: close when the reply is out */
     bool shutdown;     /* the server stops: 421 when the command in progress is over */
     bool ended;        /* the client sends no more */
+    bool broken;       /* the connection failed */
     const char *doing; /* the last command, for log lines */
     unsigned errors, junk, overshoot;
     struct {
