@@ -44,21 +44,37 @@ struct server {
 
 /* ---- complaints ---- */
 
-/* Lines that the services wrote: "PARAMETER: text" gets the place where the parameter was set. */
+/*
+ * Lines that the services wrote: "FILE:LINE: text" and "FILE: text" have their place, "PARAMETER: text" gets the one
+ * where the parameter was set.
+ */
 static void report_line(struct conf_report *report, const struct conf *conf, struct slice line)
 {
     enum conf_severity severity = CONF_SEVERITY_ERROR;
     struct slice warning = SLICE_LIT("warning: ");
     struct conf_place place = {.file = conf->path};
+    struct slice head;
     size_t colon;
+    uint64_t number;
 
     if (slice_starts(line, warning)) {
         severity = CONF_SEVERITY_WARNING;
         line = slice_from(line, warning.n);
     }
     colon = slice_find(line, ':');
-    if (colon != SLICE_NOT_FOUND)
-        conf_where(conf, slice_head(line, colon), &place);
+    head = slice_head(line, colon == SLICE_NOT_FOUND ? 0 : colon);
+    if (head.n == 0 || head.p[0] != '/') {
+        conf_where(conf, head, &place);
+        conf_report_add(report, severity, place.file, place.line, "%.*s", (int)line.n, line.p);
+        return;
+    }
+    place.file = arena_slice_dup(&report->arena, head);
+    line = slice_trim(slice_from(line, colon + 1));
+    colon = slice_find(line, ':');
+    if (colon != SLICE_NOT_FOUND && slice_u64(slice_head(line, colon), INT32_MAX, &number)) {
+        place.line = (int)number;
+        line = slice_trim(slice_from(line, colon + 1));
+    }
     conf_report_add(report, severity, place.file, place.line, "%.*s", (int)line.n, line.p);
 }
 

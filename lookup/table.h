@@ -43,6 +43,8 @@ bool table_is_fixed(const struct table *);
  * is no error.
  */
 bool table_check(struct table *, struct buf *report);
+/* The same of every table that is open. */
+bool tables_check(struct tables *, struct buf *report);
 /*
  * One literal query; the key is folded to lower case for tables of fixed strings, as in Postfix. Result of OP_OK and OP_TEMPFAIL: a
  * struct table_answer. Identical lookups in flight may share one query. Bounded in time by the table.

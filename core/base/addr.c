@@ -84,9 +84,11 @@ bool addr_quote(struct buf *out, struct slice address)
         return buf_add_slice(out, address);
     ok = buf_add_char(out, '"');
     for (size_t i = 0; ok && i < parts.local.n; i++) {
-        if (memchr("\"\\\r\n", parts.local.p[i], 4) != NULL)
+        char c = parts.local.p[i];
+
+        if (c == '"' || c == '\\' || c == '\r' || c == '\n')
             ok = buf_add_char(out, '\\');
-        ok = ok && buf_add_char(out, parts.local.p[i]);
+        ok = ok && buf_add_char(out, c);
     }
     ok = ok && buf_add_char(out, '"');
     return ok && buf_add_slice(out, slice_from(address, parts.local.n));

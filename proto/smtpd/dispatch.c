@@ -111,11 +111,13 @@ static const struct cmd_row *find(struct slice verb)
     return NULL;
 }
 
-/* A web browser or the like, sent here by somebody who wants to talk SMTP through it. */
+/* A web browser or the like, sent here by somebody who wants to talk SMTP through it; or a mail header. */
 static bool not_smtp(struct slice verb)
 {
     static const char *const verbs[] = {"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS"};
 
+    if (verb.n > 1 && verb.p[verb.n - 1] == ':')
+        return true;
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (slice_ieq(verb, slice_str(verbs[i])))
             return true;
@@ -134,7 +136,8 @@ static void unknown_command(struct session *s, enum smtp_cmd_result parsed, stru
     else if (parsed == SMTP_CMD_OK && not_smtp(verb)) {
         log_event(LOG_SESSION_WARNING, &log, "non-SMTP command from %s[%s]: %.*s", s->name, s->addr.host,
                   (int)buf_len(&s->line), s->line.data);
-        step = session_421(s, "4.7.0", "this is a mail server");
+        session_reply(s, 221, "2.7.0", "Error: I can break rules, too. Goodbye.");
+        step = STEP_CLOSE;
     } else
         session_reply(s, 500, "5.5.2", "Error: command not recognized");
     session_command_over(s, step);
@@ -146,6 +149,12 @@ static void command(struct session *s)
     enum smtp_cmd_result parsed = smtp_cmd_parse(buf_slice(&s->line), &cmd);
     struct log_ctx log = session_log(s, false);
 
+    if (s->bare_lf && txn_refuses_bare_lf(s)) {
+        session_reply(s, (int)s->conf->smtpd_forbid_bare_newline_reject_code, "5.5.2", "%s Error: bare <LF> received",
+                      s->conf->myhostname);
+        session_command_over(s, STEP_CLOSE);
+        return;
+    }
     if (s->errors >= (unsigned)s->conf->smtpd_hard_error_limit) {
         log_event(LOG_SESSION_LOST, &log, "too many errors after %s from %s[%s]", s->doing, s->name, s->addr.host);
         session_command_over(s, session_421(s, "4.7.0", "too many errors"));
@@ -183,6 +192,8 @@ static bool take_line(struct session *s)
         return false;
     if (buf_len(&s->line) > 0 && s->line.data[s->line.end - 1] == '\r')
         s->line.end--;
+    else
+        s->bare_lf = true;
     return true;
 }
 

@@ -33,9 +33,12 @@ static enum step check_size(struct session *s, uint64_t size)
 {
     int64_t limit = s->conf->message_size_limit;
 
-    if (limit > 0 && size > (uint64_t)limit)
-        return refuse(s, 552, "5.3.4", "Message size exceeds fixed limit");
-    return STEP_NEXT;
+    if (limit == 0 || size <= (uint64_t)limit)
+        return STEP_NEXT;
+    s->verdict = status_make(STATUS_MESSAGE_TOO_BIG, "Message size exceeds fixed limit");
+    session_log_reject(s, "MAIL", &s->verdict);
+    session_reply_status(s, &s->verdict);
+    return STEP_DONE;
 }
 
 const char *session_qualify(struct session *s, const char *addr)
@@ -54,7 +57,7 @@ enum step mail_check(struct session *s)
         return refuse(s, 503, "5.5.1", "Error: send HELO/EHLO first");
     if (s->txn.open)
         return refuse(s, 503, "5.5.1", "Error: nested MAIL command");
-    if (!smtp_cmd_keyword(s->args, "FROM", &path))
+    if (!smtp_cmd_keyword(s->args, "FROM", &path) || slice_trim(path).n == 0)
         return refuse(s, 501, "5.5.4", "Syntax: MAIL FROM:<address>");
     if (session_offers(s, EHLO_SMTPUTF8) && smtp_params_want_utf8(path))
         flags |= ADDRESS_UTF8;

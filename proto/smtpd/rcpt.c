@@ -10,7 +10,11 @@ static enum step parse_path(struct session *s, struct slice path, bool utf8, str
     unsigned flags = (utf8 ? ADDRESS_UTF8 : 0) | (s->conf->strict_rfc821_envelopes ? ADDRESS_STRICT : 0);
 
     switch (address_parse_path(path, flags, &s->cmd_arena, &s->rcpt, rest)) {
-    case ADDRESS_OK: return STEP_NEXT;
+    case ADDRESS_OK:
+        if (s->rcpt[0] != '-' || s->conf->allow_min_user)
+            return STEP_NEXT;
+        session_reply(s, 501, "5.1.3", "Bad recipient address syntax"); /* no recipient ever becomes an option */
+        return STEP_DONE;
     case ADDRESS_NEEDS_UTF8:
         session_reply(s, 553, "5.6.7", "Must declare SMTPUTF8 to send unicode address");
         return STEP_DONE;
@@ -37,7 +41,7 @@ enum step rcpt_check(struct session *s)
         session_reply(s, 503, "5.5.1", "Error: RCPT after BDAT");
         return STEP_DONE;
     }
-    if (!smtp_cmd_keyword(s->args, "TO", &path)) {
+    if (!smtp_cmd_keyword(s->args, "TO", &path) || slice_trim(path).n == 0) {
         session_reply(s, 501, "5.5.4", "Syntax: RCPT TO:<address>");
         return STEP_DONE;
     }
@@ -79,6 +83,10 @@ enum step vrfy_check(struct session *s)
         return STEP_DONE;
     }
     step = parse_path(s, s->args, utf8 && smtp_params_want_utf8(s->args), &rest);
+    if (step == STEP_NEXT && rest.n > 0 && !(utf8 && slice_ieq(rest, SLICE_LIT("SMTPUTF8")))) {
+        session_reply(s, 501, "5.1.3", "Bad recipient address syntax");
+        step = STEP_DONE;
+    }
     return step == STEP_NEXT ? skip_for_postmaster(s) : step;
 }
 

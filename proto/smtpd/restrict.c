@@ -24,18 +24,7 @@ struct restrict_list {
     const struct restrict_check *items[];
 };
 
-/* ---- how a list speaks ---- */
-
-static const char *external(struct session *s, const char *addr)
-{
-    struct buf b = {0};
-    const char *text;
-
-    address_quote(&b, addr ? addr : "");
-    text = arena_slice_dup(&s->cmd_arena, buf_slice(&b));
-    buf_release(&b);
-    return text;
-}
+/* ---- how a list speaks: addresses in internal form, as in Postfix's replies and logs ---- */
 
 static const char *who_helo(struct session *s)
 {
@@ -43,11 +32,11 @@ static const char *who_helo(struct session *s)
 }
 static const char *who_sender(struct session *s)
 {
-    return external(s, s->txn.open ? s->txn.env.sender : s->mail);
+    return s->txn.open ? s->txn.env.sender : s->mail ? s->mail : "";
 }
 static const char *who_rcpt(struct session *s)
 {
-    return external(s, s->rcpt);
+    return s->rcpt;
 }
 static const char *who_data(struct session *s)
 {
@@ -233,7 +222,8 @@ static void on_unlisted(void *owner, enum op_status st, const void *result)
     else if (status_is_ok(said))
         answer(s, RESTRICT_DUNNO);
     else
-        answer(s, refuse(s, said->reason, said->code, said->dsn, said->text));
+        answer(s, refuse(s, said->reason, said->code, said->dsn,
+                         s->conf->show_user_unknown_table_name ? said->text : "User unknown"));
 }
 
 static enum restrict_verdict check_unlisted_recipient(struct session *s)

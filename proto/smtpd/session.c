@@ -96,8 +96,10 @@ static void log_disconnect(struct session *s)
 
 static void count_error(struct session *s, int code)
 {
-    if (code >= 400)
+    if (code >= 400) {
         s->errors++;
+        s->erred = true;
+    }
 }
 
 void session_reply(struct session *s, int code, const char *dsn, const char *fmt, ...)
@@ -185,12 +187,20 @@ static void finish(struct session *s)
 
 /* ---- time ---- */
 
+/* "RCPT", "DATA (1234 bytes)" */
+static const char *where(struct session *s)
+{
+    if (s->phase == SESSION_PHASE_COMMAND)
+        return s->doing;
+    return arena_printf(&s->cmd_arena, "%s (%llu bytes)", s->doing, (unsigned long long)s->txn.size);
+}
+
 static void on_timeout(void *arg)
 {
     struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
     struct log_ctx log = plain_log(s);
 
-    log_event(LOG_SESSION_LOST, &log, "timeout after %s from %s[%s]", s->doing, s->name, s->addr.host);
+    log_event(LOG_SESSION_LOST, &log, "timeout after %s from %s[%s]", where(s), s->name, s->addr.host);
     session_421(s, "4.4.2", "timeout exceeded");
     session_flush(s);
     finish(s);
@@ -233,8 +243,10 @@ static void reply_out(void *arg)
 /* smtpd_soft_error_limit: a client that makes many errors waits for each further reply. */
 static void command_over(struct session *s)
 {
-    bool slow = s->errors >= (unsigned)s->conf->smtpd_soft_error_limit && s->conf->smtpd_error_sleep_time_ms > 0;
+    unsigned before = s->errors - (s->erred && s->errors > 0);
+    bool slow = before >= (unsigned)s->conf->smtpd_soft_error_limit && s->conf->smtpd_error_sleep_time_ms > 0;
 
+    s->erred = s->bare_lf = false;
     s->cmd = NULL;
     s->rcpt = NULL;
     s->mail = NULL;
@@ -306,7 +318,7 @@ void session_lost(struct session *s)
     struct log_ctx log = plain_log(s);
 
     if (!s->closing)
-        log_event(LOG_SESSION_LOST, &log, "lost connection after %s from %s[%s]", s->doing, s->name, s->addr.host);
+        log_event(LOG_SESSION_LOST, &log, "lost connection after %s from %s[%s]", where(s), s->name, s->addr.host);
     if (s->broken)
         session_close(s);
     else

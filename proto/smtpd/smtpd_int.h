@@ -118,6 +118,7 @@ struct session {
     int station;
     bool waiting;
     struct buf line;
+    bool bare_lf; /* the line ended without CR */
     struct slice args;
     struct arena cmd_arena;
     const char *rcpt; /* RCPT and VRFY: the address, internal form */
@@ -138,6 +139,7 @@ struct session {
     bool broken;       /* the connection failed */
     const char *doing; /* the last command, for log lines */
     unsigned errors, junk, overshoot;
+    bool erred; /* the command in progress did */
     struct {
         unsigned ok, all;
     } count[CMD_COUNT], unknown;
@@ -242,6 +244,8 @@ void txn_content_begin(struct session *);
 void txn_content(struct session *);
 /* Is the disk behind? Then session_room is called when it has caught up. */
 bool txn_must_wait(struct session *);
+/* Does smtpd_forbid_bare_newline refuse bare newlines of this client? */
+bool txn_refuses_bare_lf(const struct session *);
 /* The content is complete: is it acceptable? */
 enum step txn_content_end(struct session *);
 /* Expands aliases, commits, replies. */

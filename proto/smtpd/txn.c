@@ -11,6 +11,8 @@
 #include "proto/grammar/received.h"
 #include "proto/smtpd/smtpd_int.h"
 
+#include <stdio.h>
+
 #define TXN_PENDING_HIGH (256u << 10) /* bytes on their way to disk at which the client has to wait */
 #define TXN_PENDING_LOW  (128u << 10)
 
@@ -118,9 +120,13 @@ static void write_missing(struct session *s)
         const char *resent = scan->has_resent ? "Resent-" : "";
 
         if (!(scan->has_resent ? scan->has_resent_message_id : scan->has_message_id)) {
-            buf_printf(&add, "%sMessage-Id: ", resent);
-            received_message_id(&add, t->env.arrival_us, t->qid, s->conf->myhostname);
-            buf_add_char(&add, '\n');
+            struct buf id = {0};
+
+            received_message_id(&id, t->env.arrival_us, t->qid, s->conf->myhostname);
+            buf_printf(&add, "%sMessage-Id: %s\n", resent, buf_cstr(&id));
+            if (!scan->has_resent)
+                snprintf(t->scan.message_id, sizeof t->scan.message_id, "%s", buf_cstr(&id)); /* for the log */
+            buf_release(&id);
         }
         if (!(scan->has_resent ? scan->has_resent_date : scan->has_date)) {
             buf_printf(&add, "%sDate: ", resent);
@@ -219,9 +225,9 @@ static enum step refuse(struct session *s, const struct status *why)
     return STEP_DONE;
 }
 
-static bool bare_newline_refused(const struct session *s)
+bool txn_refuses_bare_lf(const struct session *s)
 {
-    return s->txn.body.seen_bare_lf && s->conf->smtpd_forbid_bare_newline == CONF_BARE_NEWLINE_REJECT &&
+    return s->conf->smtpd_forbid_bare_newline == CONF_BARE_NEWLINE_REJECT &&
            matchlist_match_now(s->service->bare_newline_exclusions, slice_str(s->addr.host)) != 1;
 }
 
@@ -233,10 +239,10 @@ enum step txn_content_end(struct session *s)
 
     if (t->too_big)
         why = status_of(STATUS_MESSAGE_TOO_BIG);
-    else if (bare_newline_refused(s))
+    else if (t->body.seen_bare_lf && txn_refuses_bare_lf(s))
         why = status_reply(STATUS_BARE_NEWLINE, (int)s->conf->smtpd_forbid_bare_newline_reject_code, "5.5.2",
                            "%s Error: bare <LF> received", s->conf->myhostname);
-    else if (t->scan.received + 1 > s->conf->hopcount_limit) /* ours is one of them */
+    else if (t->scan.received + 1 >= s->conf->hopcount_limit) /* ours is one of them */
         why = status_of(STATUS_TOO_MANY_HOPS);
     if (!status_is_ok(&why))
         return refuse(s, &why);
@@ -259,7 +265,10 @@ static void on_committed(void *owner, enum op_status st, const void *result)
 
         refuse(s, why ? why : &lost);
     } else {
-        session_reply(s, 250, "2.0.0", "Ok: queued as %s", s->txn.qid);
+        if (s->cmd->act == bdat_act)
+            session_reply(s, 250, "2.0.0", "Ok: %llu bytes queued as %s", (unsigned long long)s->txn.size, s->txn.qid);
+        else
+            session_reply(s, 250, "2.0.0", "Ok: queued as %s", s->txn.qid);
         s->errors = s->junk = 0;
         txn_reset(s);
     }

@@ -1,0 +1,397 @@
+/*
+ * Messages, recipients and content as rows: the reading and writing half of queue_sql (see queue_sql.h), called by the
+ * writer thread and the reader thread of the queue inside a transaction.
+ */
+#include "core/queue/queue_sql_int.h"
+
+#include "core/base/alloc.h"
+#include "core/base/assert.h"
+#include "core/base/map.h"
+
+#include <stdlib.h>
+
+#define FLAG_BODY_8BIT 1u
+#define FLAG_SMTPUTF8  2u
+
+static struct slice column_bytes(sqlite3_stmt *s, int column)
+{
+    const void *bytes = sqlite3_column_blob(s, column);
+
+    return slice_make(bytes, bytes == NULL ? 0 : (size_t)sqlite3_column_bytes(s, column));
+}
+
+static const char *column_text(struct arena *a, sqlite3_stmt *s, int column)
+{
+    if (sqlite3_column_type(s, column) == SQLITE_NULL)
+        return NULL;
+    return arena_slice_dup(a, column_bytes(s, column));
+}
+
+static uint64_t column_u64(sqlite3_stmt *s, int column)
+{
+    return (uint64_t)sqlite3_column_int64(s, column);
+}
+
+/* ---- receiving ---- */
+
+bool queue_sql_put_piece(struct queue_sql *q, uint64_t qid, unsigned index, struct slice bytes)
+{
+    if (index == 0 && !RUN(q, QUEUE_SQL_PUT_INCOMING, INT(qid)))
+        return false;
+    return RUN(q, QUEUE_SQL_PUT_PIECE, INT(qid), INT(index), BYTES(bytes));
+}
+
+static bool put_rcpt(struct queue_sql *q, const struct envelope *e, const struct envelope_rcpt *r)
+{
+    return RUN(q, QUEUE_SQL_PUT_RCPT, INT(e->qid), INT(r->id), INT(e->queued_us), INT(r->notify), TEXT(r->addr),
+               TEXT(r->orig), TEXT(r->orcpt));
+}
+
+bool queue_sql_put_message(struct queue_sql *q, const struct envelope *e, unsigned pieces, struct slice body)
+{
+    unsigned flags = (e->body_8bit ? FLAG_BODY_8BIT : 0) | (e->smtputf8 ? FLAG_SMTPUTF8 : 0);
+    bool ok;
+
+    ok = pieces == 0 ? RUN(q, QUEUE_SQL_PUT_BODY, INT(e->qid), BYTES(body))
+                     : RUN(q, QUEUE_SQL_DROP_INCOMING, INT(e->qid));
+    ok = ok && RUN(q, QUEUE_SQL_PUT_MESSAGE, INT(e->qid), INT(e->arrival_us), INT(e->queued_us), INT(e->size),
+                   INT(pieces), INT(flags), INT(e->ret), TEXT(e->sender), TEXT(e->client_name), TEXT(e->client_addr),
+                   TEXT(e->helo), TEXT(e->protocol), TEXT(e->envid));
+    for (size_t i = 0; i < e->nrcpts && ok; i++)
+        ok = put_rcpt(q, e, &e->rcpts[i]);
+    return ok;
+}
+
+bool queue_sql_drop_incoming(struct queue_sql *q, uint64_t qid)
+{
+    return RUN(q, QUEUE_SQL_DROP_CONTENT, INT(qid)) && RUN(q, QUEUE_SQL_DROP_INCOMING, INT(qid));
+}
+
+bool queue_sql_incoming(struct queue_sql *q, uint64_t *qids, size_t room, size_t *count)
+{
+    sqlite3_stmt *s = QUERY(q, QUEUE_SQL_LIST_INCOMING, INT(room));
+    int got;
+
+    for (*count = 0; (got = queue_sql_next(q, s)) > 0; (*count)++)
+        qids[*count] = column_u64(s, 0);
+    return got == 0;
+}
+
+bool queue_sql_last_qid(struct queue_sql *q, uint64_t *qid)
+{
+    bool found;
+
+    *qid = 0;
+    return queue_sql_number(q, queue_sql_query(q, QUEUE_SQL_LAST_QID, NULL, 0), qid, &found);
+}
+
+/* ---- results ---- */
+
+/* The message goes with its last recipient. */
+static bool settle(struct queue_sql *q, uint64_t qid, bool *removed)
+{
+    uint64_t unused;
+    bool left;
+
+    *removed = false;
+    if (!queue_sql_number(q, QUERY(q, QUEUE_SQL_ANY_RCPT, INT(qid)), &unused, &left))
+        return false;
+    if (left)
+        return true;
+    if (!RUN(q, QUEUE_SQL_DROP_MESSAGE, INT(qid)))
+        return false;
+    *removed = sqlite3_changes(q->db) > 0;
+    if (!RUN(q, QUEUE_SQL_DROP_BODY, INT(qid)))
+        return false;
+    return sqlite3_changes(q->db) > 0 || RUN(q, QUEUE_SQL_DROP_CONTENT, INT(qid));
+}
+
+static bool record_one(struct queue_sql *q, uint64_t qid, uint64_t now_us, const struct queue_result *r)
+{
+    if (r->outcome == QUEUE_DELIVERED)
+        return RUN(q, QUEUE_SQL_DROP_RCPT, INT(qid), INT(r->rcpt_id));
+    if (r->outcome == QUEUE_DEFERRED)
+        return RUN(q, QUEUE_SQL_DEFER_RCPT, INT(qid), INT(r->rcpt_id), INT(r->next_us), TEXT(r->dsn), TEXT(r->text));
+    return RUN(q, QUEUE_SQL_FAIL_RCPT, INT(qid), INT(r->rcpt_id), INT(now_us), TEXT(r->dsn), TEXT(r->text));
+}
+
+bool queue_sql_record(struct queue_sql *q, uint64_t qid, uint64_t now_us, const struct queue_result *results,
+                      size_t count, bool *removed)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!record_one(q, qid, now_us, &results[i]))
+            return false;
+    return settle(q, qid, removed);
+}
+
+bool queue_sql_remove_failed(struct queue_sql *q, uint64_t qid, const uint64_t *ids, size_t count, bool *removed)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!RUN(q, QUEUE_SQL_DROP_FAILED, INT(qid), INT(ids[i])))
+            return false;
+    return settle(q, qid, removed);
+}
+
+/* ---- looking for work ---- */
+
+static void read_rcpt(struct arena *a, sqlite3_stmt *s, struct envelope_rcpt *r)
+{
+    r->id = column_u64(s, 0);
+    r->addr = column_text(a, s, 1);
+    r->orig = column_text(a, s, 2);
+    r->orcpt = column_text(a, s, 3);
+    r->notify = (unsigned)sqlite3_column_int(s, 4);
+    r->attempts = (uint32_t)sqlite3_column_int64(s, 5);
+}
+
+static struct envelope *read_envelope(struct arena *a, sqlite3_stmt *s, uint64_t qid)
+{
+    struct envelope *e = ARENA_NEW(a, struct envelope);
+    unsigned flags = (unsigned)sqlite3_column_int(s, 3);
+
+    e->qid = qid;
+    e->arrival_us = column_u64(s, 0);
+    e->queued_us = column_u64(s, 1);
+    e->size = column_u64(s, 2);
+    e->body_8bit = (flags & FLAG_BODY_8BIT) != 0;
+    e->smtputf8 = (flags & FLAG_SMTPUTF8) != 0;
+    e->ret = (enum envelope_ret)sqlite3_column_int(s, 4);
+    e->sender = column_text(a, s, 5);
+    e->client_name = column_text(a, s, 6);
+    e->client_addr = column_text(a, s, 7);
+    e->helo = column_text(a, s, 8);
+    e->protocol = column_text(a, s, 9);
+    e->envid = column_text(a, s, 10);
+    return e;
+}
+
+/* The message without recipients; *e is NULL when there is none. */
+static bool load_envelope(struct queue_sql *q, struct arena *a, uint64_t qid, struct envelope **e)
+{
+    sqlite3_stmt *s = QUERY(q, QUEUE_SQL_MESSAGE, INT(qid));
+    int got = queue_sql_next(q, s);
+
+    *e = NULL;
+    if (got > 0) {
+        *e = read_envelope(a, s, qid);
+        sqlite3_reset(s);
+    }
+    return got >= 0;
+}
+
+/* A growing array in an arena. */
+static void *grown(struct arena *a, void *items, size_t count, size_t *cap, size_t item)
+{
+    void *more;
+
+    if (count < *cap)
+        return items;
+    *cap = *cap > 0 ? *cap * 2 : 4;
+    more = arena_new_array(a, *cap, item);
+    if (count > 0)
+        memcpy(more, items, count * item);
+    return more;
+}
+
+/* At most `room` of the recipients that are due; *more: there would be more. */
+static bool load_due_rcpts(struct queue_sql *q, struct arena *a, const struct queue_due *due, size_t room,
+                           struct envelope *e, bool *more)
+{
+    sqlite3_stmt *s = QUERY(q, QUEUE_SQL_DUE_RCPTS, INT(e->qid), INT(due->now_us), INT(due->horizon_us), INT(room + 1));
+    size_t cap = 0;
+    int got;
+
+    while ((got = queue_sql_next(q, s)) > 0 && e->nrcpts < room) {
+        e->rcpts = grown(a, e->rcpts, e->nrcpts, &cap, sizeof *e->rcpts);
+        read_rcpt(a, s, &e->rcpts[e->nrcpts++]);
+    }
+    if (got > 0) {
+        *more = true;
+        sqlite3_reset(s);
+    }
+    return got >= 0;
+}
+
+/* One call of queue_sql_find_due. */
+struct due_walk {
+    struct queue_sql *q;
+    struct arena *arena;
+    const struct queue_due *due;
+    uint64_t *busy; /* sorted */
+    const struct envelope **messages;
+    size_t count, cap;
+    size_t rcpts;
+    struct map seen; /* qids in `messages` */
+    bool more;       /* there are due recipients beyond the limit */
+};
+
+static int compare_qids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void sort_busy(struct due_walk *w)
+{
+    w->busy = arena_new_array(w->arena, w->due->nbusy, sizeof *w->busy);
+    if (w->due->nbusy == 0)
+        return;
+    memcpy(w->busy, w->due->busy, w->due->nbusy * sizeof *w->busy);
+    qsort(w->busy, w->due->nbusy, sizeof *w->busy, compare_qids);
+}
+
+static bool is_busy(const struct due_walk *w, uint64_t qid)
+{
+    return w->due->nbusy > 0 && bsearch(&qid, w->busy, w->due->nbusy, sizeof qid, compare_qids) != NULL;
+}
+
+static bool take_message(struct due_walk *w, uint64_t qid)
+{
+    struct envelope *e;
+    size_t room = w->due->limit - w->rcpts;
+
+    if (!load_envelope(w->q, w->arena, qid, &e))
+        return false;
+    if (e == NULL)
+        return true; /* recipients without a message: nothing that could be delivered */
+    if (!load_due_rcpts(w->q, w->arena, w->due, room, e, &w->more))
+        return false;
+    w->messages = grown(w->arena, w->messages, w->count, &w->cap, sizeof *w->messages);
+    w->messages[w->count++] = e;
+    w->rcpts += e->nrcpts;
+    return true;
+}
+
+/* Goes through due recipients in order of time and takes each message with all of its that are due. */
+static bool walk(struct due_walk *w, enum queue_statement which, uint64_t bound_us)
+{
+    sqlite3_stmt *s = QUERY(w->q, which, INT(bound_us));
+    bool ok = true;
+    int got = 0;
+
+    while (ok && (got = queue_sql_next(w->q, s)) > 0) {
+        uint64_t qid = column_u64(s, 0);
+        struct slice key = slice_make(&qid, sizeof qid);
+
+        if (is_busy(w, qid) || map_get(&w->seen, key) != NULL)
+            continue;
+        if (w->rcpts >= w->due->limit) {
+            w->more = true;
+            break;
+        }
+        map_put(&w->seen, key, w);
+        ok = take_message(w, qid);
+    }
+    if (got > 0)
+        sqlite3_reset(s);
+    return ok && got >= 0;
+}
+
+static bool list_failed(struct due_walk *w, struct queue_batch *batch)
+{
+    sqlite3_stmt *s = queue_sql_query(w->q, QUEUE_SQL_FAILED, NULL, 0);
+    uint64_t *qids = arena_new_array(w->arena, QUEUE_FAILED_MOST, sizeof *qids);
+    int got;
+
+    batch->failed = qids;
+    while ((got = queue_sql_next(w->q, s)) > 0) {
+        uint64_t qid = column_u64(s, 0);
+
+        if (is_busy(w, qid))
+            continue;
+        qids[batch->nfailed++] = qid;
+        if (batch->nfailed == QUEUE_FAILED_MOST) {
+            sqlite3_reset(s);
+            return true;
+        }
+    }
+    return got == 0;
+}
+
+static bool find_next(struct due_walk *w, struct queue_batch *batch)
+{
+    bool found;
+
+    if (w->more) {
+        batch->next_due_us = w->due->now_us;
+        return true;
+    }
+    return queue_sql_number(w->q, QUERY(w->q, QUEUE_SQL_DUE_NEXT, INT(w->due->now_us)), &batch->next_due_us, &found);
+}
+
+bool queue_sql_find_due(struct queue_sql *q, struct arena *a, const struct queue_due *due, struct queue_batch *batch)
+{
+    struct due_walk w = {.q = q, .arena = a, .due = due};
+    bool ok;
+
+    sort_busy(&w);
+    ok = walk(&w, QUEUE_SQL_DUE, due->now_us) && walk(&w, QUEUE_SQL_DUE_FAR, due->horizon_us) && find_next(&w, batch) &&
+         (!due->failed || list_failed(&w, batch));
+
+    map_clear(&w.seen);
+    batch->messages = w.messages;
+    batch->count = w.count;
+    return ok;
+}
+
+bool queue_sql_find_failed(struct queue_sql *q, struct arena *a, uint64_t qid, struct queue_failed *out, bool *found)
+{
+    struct envelope *e;
+    struct queue_failure *failures = NULL;
+    size_t cap = 0;
+    sqlite3_stmt *s;
+    int got;
+
+    if (!load_envelope(q, a, qid, &e))
+        return false;
+    *found = e != NULL;
+    out->message = e;
+    s = QUERY(q, QUEUE_SQL_FAILED_RCPTS, INT(qid));
+    while ((got = queue_sql_next(q, s)) > 0) {
+        struct queue_failure *f;
+
+        failures = grown(a, failures, out->count, &cap, sizeof *failures);
+        f = &failures[out->count++];
+        read_rcpt(a, s, &f->rcpt);
+        f->dsn = column_text(a, s, 6);
+        f->text = column_text(a, s, 7);
+        f->failed_us = column_u64(s, 8);
+    }
+    out->failures = failures;
+    return got == 0;
+}
+
+/* ---- content ---- */
+
+/* *found: did the query have a row? */
+static bool read_bytes(struct queue_sql *q, struct arena *a, sqlite3_stmt *s, struct slice *bytes, bool *found)
+{
+    int got = queue_sql_next(q, s);
+
+    *found = got > 0;
+    if (got > 0) {
+        struct slice in = column_bytes(s, 0);
+
+        *bytes = slice_make(arena_slice_dup(a, in), in.n);
+        sqlite3_reset(s);
+    }
+    return got >= 0;
+}
+
+bool queue_sql_read(struct queue_sql *q, struct arena *a, uint64_t qid, unsigned index, struct queue_piece *piece,
+                    bool *message, bool *content)
+{
+    uint64_t pieces = 0;
+
+    if (!queue_sql_number(q, QUERY(q, QUEUE_SQL_READ_PIECES, INT(qid)), &pieces, message))
+        return false;
+    piece->bytes = SLICE_EMPTY;
+    piece->last = index + 1 >= pieces;
+    *content = true;
+    if (!*message || (index > 0 && index >= pieces))
+        return true;
+    if (pieces == 0)
+        return read_bytes(q, a, QUERY(q, QUEUE_SQL_READ_BODY, INT(qid)), &piece->bytes, content);
+    return read_bytes(q, a, QUERY(q, QUEUE_SQL_READ_PIECE, INT(qid), INT(index)), &piece->bytes, content);
+}

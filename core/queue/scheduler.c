@@ -1,0 +1,295 @@
+/*
+ * The scheduler's outside (see scheduler.h), and what is in memory: fresh messages are taken as they are committed, the
+ * others are loaded when they are due and there is room. Called by main and by the queue's hooks; waits on loads and
+ * timers.
+ *
+ * Half of active_limit at the most is for loaded recipients, and while a backlog waits in the database, half for
+ * fresh ones: neither a flood of new mail nor a large backlog shuts the other out. What a load found is never trusted
+ * about messages that were in memory, or came, while it ran.
+ */
+#include "core/queue/scheduler.h"
+
+#include "core/base/alloc.h"
+#include "core/base/id.h"
+#include "core/base/log.h"
+#include "core/queue/scheduler_int.h"
+
+#define RETRY_MOST_MS  10000 /* after the database failed */
+#define LEAST_PAUSE_MS 200   /* between two loads without backlog: recipients due soon after each other come together */
+#define CLOCK_SLACK_US 60000000 /* a clock set back by less than this is no reason to try again early */
+
+static struct slice qid_key(const uint64_t *qid)
+{
+    return slice_make(qid, sizeof *qid);
+}
+
+struct active *scheduler_find(struct scheduler *s, uint64_t qid)
+{
+    return map_get(&s->messages, qid_key(&qid));
+}
+
+/* ---- room ---- */
+
+static size_t loaded_quota(const struct scheduler *s)
+{
+    return s->config.active_limit > 1 ? s->config.active_limit / 2 : 1;
+}
+
+static bool room_for_fresh(const struct scheduler *s, size_t nrcpts)
+{
+    if (s->fresh + s->loaded + nrcpts > s->config.active_limit)
+        return false;
+    return !s->backlog || s->fresh + nrcpts <= s->config.active_limit / 2;
+}
+
+static size_t room_for_loaded(const struct scheduler *s)
+{
+    size_t quota = loaded_quota(s), used = s->fresh + s->loaded, room;
+
+    if (used >= s->config.active_limit || s->loaded >= quota)
+        return 0;
+    room = s->config.active_limit - used;
+    return room < quota - s->loaded ? room : quota - s->loaded;
+}
+
+/* ---- loading ---- */
+
+static void on_due(void *arg)
+{
+    struct scheduler *s = arg;
+
+    s->wanted = true;
+    scheduler_feed(s);
+}
+
+void scheduler_wake(struct scheduler *s, uint64_t delay_ms)
+{
+    if (!s->started || s->draining)
+        return;
+    if (delay_ms < LEAST_PAUSE_MS)
+        delay_ms = LEAST_PAUSE_MS;
+    if (!timer_active(&s->due) || s->due.due_ms > loop_now_ms(s->loop) + delay_ms)
+        timer_start(s->loop, &s->due, delay_ms, on_due, s);
+}
+
+static void on_run(void *arg)
+{
+    struct scheduler *s = arg;
+
+    timer_start(s->loop, &s->run, s->config.queue_run_delay_ms, on_run, s);
+    s->failed_wanted = true;
+    s->wanted = true;
+    scheduler_feed(s);
+}
+
+static bool came_since(const struct scheduler *s, uint64_t qid)
+{
+    return map_get(&s->since, qid_key(&qid)) != NULL;
+}
+
+static void take_batch(struct scheduler *s, const struct queue_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (!came_since(s, batch->messages[i]->qid))
+            active_new(s, batch->messages[i], false);
+    for (size_t i = 0; i < batch->nfailed; i++) {
+        struct active *m = scheduler_find(s, batch->failed[i]);
+
+        if (came_since(s, batch->failed[i]))
+            continue;
+        if (m != NULL)
+            m->failed = true; /* one of this batch: the report waits for its recipients that are due */
+        else
+            active_report_only(s, batch->failed[i]);
+    }
+}
+
+static void set_due_timer(struct scheduler *s, uint64_t next_us)
+{
+    uint64_t now_us = clock_wall_us(), delay_ms;
+
+    if (next_us == 0)
+        return;
+    delay_ms = next_us > now_us ? (next_us - now_us) / 1000 + 1 : 0;
+    if (delay_ms < s->config.queue_run_delay_ms) /* else a queue run comes before */
+        scheduler_wake(s, delay_ms);
+}
+
+static void on_loaded(void *owner, enum op_status status, const void *result)
+{
+    struct scheduler *s = owner;
+    const struct queue_batch *batch = result;
+
+    s->loading = false;
+    if (status == OP_OK) {
+        s->backlog = batch->next_due_us != 0 && batch->next_due_us <= clock_wall_us();
+        s->wanted = s->wanted || s->backlog;
+        take_batch(s, batch);
+        if (!s->backlog)
+            set_due_timer(s, batch->next_due_us);
+    } else {
+        scheduler_wake(s, s->retry_ms);
+    }
+    map_clear(&s->since);
+    scheduler_feed(s);
+}
+
+static uint64_t *list_busy(struct scheduler *s)
+{
+    uint64_t *busy = mem_new_array(s->messages.count, sizeof *busy);
+    size_t at = 0, n = 0;
+    struct slice key;
+    void *value;
+
+    while (map_next(&s->messages, &at, &key, &value))
+        busy[n++] = ((struct active *)value)->qid;
+    return busy;
+}
+
+static void load(struct scheduler *s, size_t room)
+{
+    struct queue_due due = {.now_us = clock_wall_us(), .limit = room, .failed = s->failed_wanted};
+    uint64_t *busy = list_busy(s);
+
+    due.horizon_us = due.now_us + s->config.maximal_backoff_ms * 1000 + CLOCK_SLACK_US;
+    due.busy = busy;
+    due.nbusy = s->messages.count;
+    s->loading = true;
+    s->wanted = s->failed_wanted = false;
+    queue_load_due(s->queue, &s->scope, &due, on_loaded, s);
+    mem_free(busy);
+}
+
+void scheduler_feed(struct scheduler *s)
+{
+    size_t room = room_for_loaded(s), worthwhile = loaded_quota(s) / 2;
+
+    if (!s->started || !s->wanted || s->loading || s->draining || room == 0)
+        return;
+    /* Many at a time: each load looks past all that is in memory. */
+    if (room >= worthwhile || s->loaded == 0)
+        load(s, room);
+}
+
+/* ---- the queue's hooks ---- */
+
+static void on_commit(void *arg, const struct envelope *e)
+{
+    struct scheduler *s = arg;
+
+    if (s->draining)
+        return;
+    if (room_for_fresh(s, e->nrcpts)) {
+        active_new(s, e, true);
+        if (s->loading)
+            map_put(&s->since, qid_key(&e->qid), s);
+        return;
+    }
+    s->backlog = s->wanted = true;
+    scheduler_feed(s);
+}
+
+static void on_remove(void *arg, uint64_t qid)
+{
+    struct scheduler *s = arg;
+    struct active *m = scheduler_find(s, qid);
+    char id[ID_TEXT];
+    struct log_ctx ctx = {.syslog_name = s->syslog_name, .qid = id_format(id, qid)};
+
+    log_event(LOG_QUEUE_REMOVED, &ctx, "removed");
+    if (m != NULL)
+        m->removed = true;
+}
+
+/* ---- life ---- */
+
+struct scheduler *scheduler_new(struct loop *loop, struct queue *queue, const struct scheduler_config *config,
+                                const struct scheduler_hooks *hooks)
+{
+    struct scheduler *s = NEW(struct scheduler);
+
+    s->loop = loop;
+    s->queue = queue;
+    s->config = *config;
+    s->syslog_name = mem_strdup(config->syslog_name);
+    s->hooks = *hooks;
+    if (s->config.active_limit == 0)
+        s->config.active_limit = 1;
+    s->retry_ms = config->minimal_backoff_ms < RETRY_MOST_MS ? config->minimal_backoff_ms : RETRY_MOST_MS;
+    op_scope_init(&s->scope, "scheduler");
+    list_init(&s->transports);
+    list_init(&s->attempts);
+    list_init(&s->stuck);
+    return s;
+}
+
+void scheduler_start(struct scheduler *s)
+{
+    MTA_ASSERT(!s->started);
+    s->started = true;
+    queue_on_commit(s->queue, on_commit, s);
+    queue_on_remove(s->queue, on_remove, s);
+    on_run(s);
+}
+
+static void tell_drained(void *arg)
+{
+    struct scheduler *s = arg;
+    void (*fn)(void *) = s->drained;
+
+    s->drained = NULL;
+    if (fn != NULL)
+        fn(s->drained_arg);
+}
+
+void scheduler_check_drained(struct scheduler *s)
+{
+    if (s->draining && s->drained != NULL && list_empty(&s->attempts) && s->unrecorded == 0 && s->reporting == 0)
+        loop_defer(s->loop, &s->drained_task, tell_drained, s);
+}
+
+void scheduler_drain(struct scheduler *s, void (*drained)(void *arg), void *arg)
+{
+    s->draining = true;
+    s->drained = drained;
+    s->drained_arg = arg;
+    timer_stop(&s->due);
+    timer_stop(&s->run);
+    timer_stop(&s->retry);
+    op_scope_close(&s->scope);
+    active_unstick(s);
+    scheduler_check_drained(s);
+}
+
+static void drop_messages(struct scheduler *s)
+{
+    size_t at = 0;
+    struct slice key;
+    void *value;
+
+    while (map_next(&s->messages, &at, &key, &value))
+        active_drop(value);
+    map_clear(&s->messages);
+}
+
+void scheduler_free(struct scheduler **sp)
+{
+    struct scheduler *s = *sp;
+
+    if (s == NULL)
+        return;
+    *sp = NULL;
+    queue_on_commit(s->queue, NULL, NULL);
+    queue_on_remove(s->queue, NULL, NULL);
+    timer_stop(&s->due);
+    timer_stop(&s->run);
+    timer_stop(&s->retry);
+    loop_defer_cancel(&s->dispatch);
+    loop_defer_cancel(&s->drained_task);
+    op_scope_close(&s->scope);
+    dest_drop_all(s);
+    drop_messages(s);
+    map_clear(&s->since);
+    mem_free(s->syslog_name);
+    mem_free(s);
+}

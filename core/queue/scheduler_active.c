@@ -1,0 +1,327 @@
+/*
+ * One message in memory: its recipients are routed, wait for their destinations, get results; results go to the
+ * database in as few transactions as the loop's turns allow; at the end failed recipients get their report. Called by
+ * scheduler.c and scheduler_dest.c; waits on routes, on the queue, on the report.
+ *
+ * A recipient that is deferred when its message is too old has failed, with the text of its last deferral, as in
+ * Postfix. Results that the database does not take are kept and offered again: nothing is delivered twice because a
+ * disk was full.
+ */
+#include "core/base/alloc.h"
+#include "core/base/id.h"
+#include "core/base/log.h"
+#include "core/queue/scheduler_int.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define ROUTES_AT_ONCE 100  /* of one message */
+#define RELOAD_MS      1000 /* after a message with deferred recipients: some others may be due since */
+
+static void log_message(const struct active *m, enum log_event event, const char *text)
+{
+    char id[ID_TEXT];
+    struct log_ctx ctx = {.syslog_name = m->scheduler->syslog_name, .qid = id_format(id, m->qid)};
+
+    log_event(event, &ctx, "from=<%s>, %s", m->envelope->sender, text);
+}
+
+/* ---- the end ---- */
+
+static void active_free(struct active *m)
+{
+    op_scope_close(&m->scope);
+    loop_defer_cancel(&m->flush);
+    list_remove(&m->stuck);
+    arena_clear(&m->arena);
+    mem_free(m->results);
+    mem_free(m);
+}
+
+void active_drop(struct active *m)
+{
+    m->scheduler = NULL;
+    op_scope_close(&m->scope);
+    loop_defer_cancel(&m->flush);
+    list_remove(&m->stuck);
+    if (m->running == 0)
+        active_free(m);
+}
+
+static void leave(struct active *m)
+{
+    struct scheduler *s = m->scheduler;
+    size_t *counted = m->fresh ? &s->fresh : &s->loaded;
+
+    map_remove(&s->messages, slice_make(&m->qid, sizeof m->qid));
+    *counted -= m->nrcpts;
+    if (!m->removed)
+        scheduler_wake(s, m->deferred ? RELOAD_MS : 0);
+    active_free(m);
+    scheduler_feed(s);
+    scheduler_check_drained(s);
+}
+
+static void report(struct active *m)
+{
+    struct scheduler *s = m->scheduler;
+
+    m->reporting = true;
+    s->reporting++;
+    s->hooks.report(s->hooks.ctx, m->qid);
+}
+
+void scheduler_report_done(struct scheduler *s, uint64_t qid, bool ok)
+{
+    struct active *m = scheduler_find(s, qid);
+
+    (void)ok; /* what was not reported is found again by a later queue run */
+    if (m == NULL || !m->reporting)
+        return;
+    s->reporting--;
+    leave(m);
+}
+
+/* Ends a message when every recipient has its result, in the database, and every attempt has ended. */
+static void settle(struct active *m)
+{
+    if (m->recorded < m->nrcpts || m->running > 0)
+        return;
+    if (m->failed && !m->scheduler->draining)
+        report(m);
+    else
+        leave(m);
+}
+
+void active_attempt_done(struct active *m)
+{
+    m->running--;
+    if (m->scheduler != NULL)
+        settle(m);
+    else if (m->running == 0)
+        active_free(m);
+}
+
+/* ---- results ---- */
+
+static void flush(void *arg);
+
+static void on_retry(void *arg)
+{
+    active_unstick(arg);
+}
+
+void active_unstick(struct scheduler *s)
+{
+    LIST_FOREACH(it, &s->stuck)
+    {
+        struct active *m = LIST_ITEM(it, struct active, stuck);
+
+        list_remove(it);
+        loop_defer(s->loop, &m->flush, flush, m);
+    }
+}
+
+static void not_recorded(struct active *m)
+{
+    struct scheduler *s = m->scheduler;
+
+    if (s->draining) { /* it is delivered once more after the restart */
+        s->unrecorded -= m->nresults;
+        m->nresults = 0;
+        scheduler_check_drained(s);
+        return;
+    }
+    list_append(&s->stuck, &m->stuck);
+    if (!timer_active(&s->retry))
+        timer_start(s->loop, &s->retry, s->retry_ms, on_retry, s);
+}
+
+static void on_recorded(void *owner, enum op_status status, const void *result)
+{
+    struct active *m = owner;
+    size_t n = m->recording;
+
+    (void)result; /* whether the message was removed: scheduler.c's hook heard it */
+    m->recording = 0;
+    if (status != OP_OK) {
+        not_recorded(m);
+        return;
+    }
+    m->nresults -= n;
+    if (m->nresults > 0)
+        memmove(m->results, m->results + n, m->nresults * sizeof *m->results);
+    m->scheduler->unrecorded -= n;
+    m->recorded += n;
+    flush(m);
+    scheduler_check_drained(m->scheduler);
+    settle(m);
+}
+
+static void flush(void *arg)
+{
+    struct active *m = arg;
+
+    if (m->recording > 0 || list_linked(&m->stuck) || m->nresults == 0)
+        return;
+    m->recording = m->nresults;
+    queue_record(m->scheduler->queue, &m->scope, m->qid, m->results, m->nresults, on_recorded, m);
+}
+
+static uint64_t lifetime_ms(const struct active *m)
+{
+    const struct scheduler_config *c = &m->scheduler->config;
+
+    return m->envelope->sender[0] == '\0' ? c->bounce_queue_lifetime_ms : c->maximal_queue_lifetime_ms;
+}
+
+static enum queue_outcome outcome_of(struct active *m, const struct status *status, uint64_t now_us)
+{
+    if (status->cls == STATUS_OK)
+        return QUEUE_DELIVERED;
+    if (status->cls == STATUS_PERMFAIL)
+        return QUEUE_FAILED;
+    if (!backoff_expired(now_us, m->envelope->arrival_us, lifetime_ms(m)))
+        return QUEUE_DEFERRED;
+    if (!m->expired)
+        log_message(m, LOG_QUEUE_EXPIRED, "status=expired, returned to sender");
+    m->expired = true;
+    return QUEUE_FAILED;
+}
+
+void active_result(struct active_rcpt *r, const struct delivery *delivery, const struct delivery_result *result)
+{
+    struct active *m = r->message;
+    struct scheduler *s = m->scheduler;
+    struct queue_result *to;
+    uint64_t now_us = clock_wall_us();
+
+    s->hooks.log_result(s->hooks.ctx, delivery, r->rcpt, result);
+    if (m->results == NULL)
+        m->results = mem_new_array(m->nrcpts, sizeof *m->results);
+    MTA_ASSERT(m->recorded + m->nresults < m->nrcpts);
+    to = &m->results[m->nresults++];
+    to->rcpt_id = r->rcpt->id;
+    to->outcome = outcome_of(m, &result->status, now_us);
+    to->next_us =
+        backoff_next_us(now_us, m->envelope->arrival_us, s->config.minimal_backoff_ms, s->config.maximal_backoff_ms);
+    if (to->outcome != QUEUE_DELIVERED) {
+        to->dsn = arena_strdup(&m->arena, result->status.dsn);
+        to->text = arena_strdup(&m->arena, result->status.text);
+    }
+    m->failed = m->failed || to->outcome == QUEUE_FAILED;
+    m->deferred = m->deferred || to->outcome == QUEUE_DEFERRED;
+    s->unrecorded++;
+    if (r->dest != NULL)
+        dest_unref(r->dest);
+    r->dest = NULL;
+    loop_defer(s->loop, &m->flush, flush, m);
+}
+
+void active_defer(struct active_rcpt *r, const struct status *status)
+{
+    struct active *m = r->message;
+    struct envelope_rcpt rcpt = *r->rcpt;
+    struct delivery none = {
+        .message = &m->bare,
+        .rcpts = &rcpt,
+        .nrcpts = 1,
+        .transport = "error",
+        .nexthop = "",
+        .active_us = m->active_us,
+        .start_us = clock_wall_us(),
+        .queue = m->scheduler->queue,
+        .loop = m->scheduler->loop,
+    };
+    struct delivery_result result = {.status = *status, .relay = "none", .destination_ok = true};
+
+    active_result(r, &none, &result);
+}
+
+/* ---- routing ---- */
+
+static void ask_routes(struct active *m);
+
+static void defer_unrouted(struct active_rcpt *r, bool routed)
+{
+    struct status why =
+        routed ? status_of(STATUS_TRANSPORT_MISSING) : status_make(STATUS_TABLE_TEMPFAIL, "address resolver failure");
+
+    active_defer(r, &why);
+}
+
+static void on_route(void *owner, enum op_status status, const void *result)
+{
+    struct active_rcpt *r = owner;
+    struct active *m = r->message;
+
+    m->routed++;
+    if (status == OP_OK)
+        r->dest = dest_ref(m->scheduler, result, r);
+    if (r->dest == NULL)
+        defer_unrouted(r, status == OP_OK);
+    if (m->routed == m->nrcpts)
+        dest_assign(m);
+    else
+        ask_routes(m);
+}
+
+static void ask_routes(struct active *m)
+{
+    struct scheduler_hooks *hooks = &m->scheduler->hooks;
+
+    while (m->asked < m->nrcpts && m->asked - m->routed < ROUTES_AT_ONCE) {
+        struct active_rcpt *r = &m->rcpts[m->asked++];
+
+        hooks->route(hooks->ctx, &m->scope, r->rcpt->addr, on_route, r);
+    }
+}
+
+/* ---- the beginning ---- */
+
+static struct active *enter(struct scheduler *s, uint64_t qid)
+{
+    struct active *m = NEW(struct active);
+
+    m->scheduler = s;
+    m->qid = qid;
+    m->active_us = clock_wall_us();
+    op_scope_init(&m->scope, "message");
+    MTA_ASSERT(map_put(&s->messages, slice_make(&qid, sizeof qid), m) == NULL);
+    return m;
+}
+
+static void copy_in(struct active *m, const struct envelope *e)
+{
+    m->envelope = envelope_copy(&m->arena, e);
+    m->bare = *m->envelope;
+    m->bare.rcpts = NULL;
+    m->bare.nrcpts = 0;
+    m->nrcpts = e->nrcpts;
+    m->rcpts = arena_new_array(&m->arena, m->nrcpts, sizeof *m->rcpts);
+    for (size_t i = 0; i < m->nrcpts; i++) {
+        m->rcpts[i].message = m;
+        m->rcpts[i].rcpt = &m->envelope->rcpts[i];
+    }
+}
+
+void active_new(struct scheduler *s, const struct envelope *e, bool fresh)
+{
+    struct active *m;
+    char text[80];
+
+    if (e->nrcpts == 0 || scheduler_find(s, e->qid) != NULL)
+        return;
+    m = enter(s, e->qid);
+    copy_in(m, e);
+    m->fresh = fresh;
+    *(fresh ? &s->fresh : &s->loaded) += m->nrcpts;
+    snprintf(text, sizeof text, "size=%" PRIu64 ", nrcpt=%zu (queue active)", e->size, m->nrcpts);
+    log_message(m, LOG_QUEUE_ACTIVE, text);
+    ask_routes(m);
+}
+
+void active_report_only(struct scheduler *s, uint64_t qid)
+{
+    report(enter(s, qid));
+}

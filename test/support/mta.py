@@ -1,0 +1,188 @@
+"""The program under test: writes its mta.conf, starts it, reads its log, stops it.
+
+MTA_BIN names the binary (default: build/mta of this tree).
+"""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+from support import procs
+from support.smtp import Smtp, SmtpError
+
+BINARY = pathlib.Path(os.environ.get("MTA_BIN", pathlib.Path(__file__).parents[2] / "build" / "mta"))
+HOSTNAME = "mail.example.com"
+QID = r"[0-9A-Za-z]{6,}"
+
+# The tests' mynetworks holds only 127.0.0.1, so that a client that binds to this address is a stranger.
+STRANGER = ("127.0.0.2", 0)
+
+_DEFAULTS = {
+    "myhostname": HOSTNAME,
+    "mydestination": "",
+    "mynetworks": "127.0.0.1/32",
+    # Errors cost a test no time; the test of that delay sets its own.
+    "smtpd_error_sleep_time": "0",
+    # Retries come fast enough to be waited for.
+    "queue_run_delay": "1s",
+    "minimal_backoff_time": "1s",
+    "maximal_backoff_time": "2s",
+}
+_SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|Assertion|assertion failed")
+_SANITIZER_OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=8", "LSAN_OPTIONS": "print_suppressions=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C",
+    "TZ": "UTC",
+    # What test/run sets for the sanitizers holds here too.
+    **{name: os.environ.get(name, default) + ":exitcode=99" for name, default in _SANITIZER_OPTIONS.items()},
+}
+
+_running = []
+
+
+def config_text(main=None, listeners=None, transports=None):
+    """mta.conf from dicts: {"parameter": value} and {"section": {"parameter": value}}."""
+    lines = [f"{name} = {value}" for name, value in (main or {}).items()]
+    for kind, sections in (("listener", listeners), ("transport", transports)):
+        for section, settings in (sections or {}).items():
+            lines.append(f"[{kind} {section}]")
+            lines += [f"{name} = {value}" for name, value in settings.items()]
+    return "\n".join(lines) + "\n"
+
+
+def command(*args, timeout=60, check=False, **kwargs):
+    """Runs the binary as a command-line tool."""
+    done = procs.run([BINARY, *args], timeout=timeout, check=check, env=_ENVIRONMENT, **kwargs)
+    text = done.stderr.decode(errors="replace")
+    assert not _SANITIZER.search(text), text
+    return done
+
+
+class Mta:
+    """One server with its own queue directory.
+
+    main, listeners, transports -- as for config_text(); every listener gets a loopback port unless it says `listen`.
+    """
+
+    def __init__(self, directory, main=None, listeners=None, transports=None):
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.directory = directory
+        self.queue = directory / "queue"
+        self.queue.mkdir(mode=0o700)
+        self.conf = directory / "mta.conf"
+        self.main = {**_DEFAULTS, "queue_directory": self.queue, **(main or {})}
+        self.listeners = {name: dict(settings) for name, settings in (listeners or {"smtp": {}}).items()}
+        for settings, port in zip(self.listeners.values(), procs.free_ports(len(self.listeners))):
+            settings.setdefault("listen", f"127.0.0.1:{port}")
+        self.transports = transports or {}
+        self.log_path = directory / "log"
+        self.stderr_path = directory / "stderr"
+        self.child = None
+
+    def write_config(self):
+        self.conf.write_text(config_text(self.main, self.listeners, self.transports))
+
+    def address(self, listener=None):
+        """(host, port) of a listener; of the first one without a name."""
+        host, port = self.listeners[listener or next(iter(self.listeners))]["listen"].rsplit(":", 1)
+        return host, int(port)
+
+    # Running
+
+    def start(self):
+        """Writes the configuration, starts the server and waits until every listener greets."""
+        self.write_config()
+        with open(self.log_path, "ab") as log, open(self.stderr_path, "ab") as errors:
+            self.child = procs.spawn([BINARY, "-c", self.conf], stdout=log, stderr=errors, env=_ENVIRONMENT)
+        _running.append(self)
+        for name in self.listeners:
+            procs.wait_for(lambda: self._greets(name), 30, f"the listener {name} to greet")
+        return self
+
+    def _greets(self, name):
+        assert self.child.poll() is None, f"mta ended with {self.child.returncode}:\n{self.tail()}"
+        try:
+            with Smtp(self.address(name), timeout=5) as smtp:
+                smtp.quit()
+            return True
+        except (ConnectionError, SmtpError):
+            return False
+
+    def stop(self):
+        """SIGTERM; asserts a clean end in bounded time and that no sanitizer complained."""
+        if self.child is None:
+            return
+        child, self.child = self.child, None
+        _running.remove(self)
+        status = procs.terminate(child, 30)
+        assert status == 0, f"exit status {status}:\n{self.tail()}"
+        assert not _SANITIZER.search(self.stderr()), self.tail()
+
+    def kill9(self):
+        child, self.child = self.child, None
+        _running.remove(self)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert not _SANITIZER.search(self.stderr()), self.tail()
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    # Looking at it
+
+    def connect(self, listener=None, stranger=False, **kwargs):
+        """An SMTP connection, greeting read. `stranger`: from an address outside mynetworks."""
+        return Smtp(self.address(listener), source=STRANGER if stranger else None, **kwargs)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def stderr(self):
+        return self.stderr_path.read_text(errors="replace")
+
+    def tail(self, lines=60):
+        return "\n".join(self.log().splitlines()[-lines:]) + "\n-- stderr --\n" + self.stderr()[-6000:]
+
+    def lines(self, pattern):
+        """The matches of a regular expression in the log, one a line at most."""
+        return [match for match in (re.search(pattern, line) for line in self.log().splitlines()) if match]
+
+    def wait_log(self, pattern, count=1, timeout=30):
+        """Waits until at least `count` log lines match; returns the matches."""
+        return procs.wait_for(
+            lambda: (found := self.lines(pattern)) and len(found) >= count and found, timeout, f"{count} log lines like /{pattern}/"
+        )
+
+    def wait_removed(self, queue_id, timeout=30):
+        """Waits until a message has left the queue."""
+        self.wait_log(rf"/qmgr\[\d+\]: {queue_id}: removed$", timeout=timeout)
+
+    def deliveries(self, queue_id=QID):
+        """What was logged of delivery attempts: dicts with to, orig_to, relay, dsn, status, text, …"""
+        pattern = (
+            rf"/(?P<agent>[a-z]+)\[\d+\]: (?P<qid>{queue_id}): to=<(?P<to>.*?)>, (?:orig_to=<(?P<orig_to>.*?)>, )?relay=(?P<relay>\S+), "
+            r"delay=(?P<delay>\S+), delays=(?P<delays>\S+), dsn=(?P<dsn>\d\.\d+\.\d+), status=(?P<status>\w+) \((?P<text>.*?)\)?$"
+        )
+        return [match.groupdict() for match in self.lines(pattern)]
+
+    def wait_deliveries(self, queue_id, count, timeout=30):
+        """Waits for `count` delivery attempts of a message; returns all of them."""
+        return procs.wait_for(
+            lambda: (found := self.deliveries(queue_id)) and len(found) >= count and found, timeout, f"{count} deliveries of {queue_id}"
+        )
+
+    def database(self):
+        return self.queue / "queue.db"
+
+    def integrity(self):
+        """SQLite's verdict about the queue database, "ok" when it is sound. Only while the server is down."""
+        return procs.run(["sqlite3", self.database(), "PRAGMA integrity_check"]).stdout.decode().strip()
+
+
+def running():
+    """The servers that run now, for the report of a failed test."""
+    return list(_running)

@@ -1,0 +1,102 @@
+/* Back-off, expiry and windows, with clocks that jump. */
+#include "unit/core/queue/fixture.h"
+
+#include "core/queue/backoff.h"
+
+#define SECOND 1000000ull
+#define NOON   (1700000000 * SECOND)
+
+static void next_attempt(void **state)
+{
+    /* Postfix's defaults: 300 s and 4000 s */
+    static const struct {
+        uint64_t age_s, delay_s;
+    } cases[] = {{0, 300}, {1, 300}, {299, 300}, {300, 300}, {301, 301}, {3999, 3999}, {4000, 4000}, {432000, 4000}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(backoff_next_us(NOON, NOON - cases[i].age_s * SECOND, 300000, 4000000),
+                         NOON + cases[i].delay_s * SECOND);
+    /* the clock was set back: the message arrives tomorrow */
+    assert_int_equal(backoff_next_us(NOON, NOON + 86400 * SECOND, 300000, 4000000), NOON + 300 * SECOND);
+    /* minimal above maximal: minimal wins, as in Postfix */
+    assert_int_equal(backoff_next_us(NOON, NOON - 5 * SECOND, 9000, 7000), NOON + 9 * SECOND);
+}
+
+static void expiry(void **state)
+{
+    (void)state;
+    assert_false(backoff_expired(NOON, NOON, 1));
+    assert_true(backoff_expired(NOON, NOON, 0)); /* lifetime 0: one attempt */
+    assert_false(backoff_expired(NOON, NOON - 5 * SECOND, 5001));
+    assert_true(backoff_expired(NOON, NOON - 5 * SECOND, 5000));
+    assert_false(backoff_expired(NOON, NOON + SECOND, 0));
+}
+
+static void window_opens_by_one_a_round(void **state)
+{
+    struct backoff_window w;
+
+    (void)state;
+    backoff_window_open(&w, 5, 20);
+    assert_int_equal(backoff_window_size(&w), 5);
+    for (int i = 0; i < 6; i++)
+        backoff_window_success(&w, 5);
+    assert_int_equal(backoff_window_size(&w), 6);
+    for (int i = 0; i < 1000; i++)
+        backoff_window_success(&w, 20);
+    assert_int_equal(backoff_window_size(&w), 20); /* the limit */
+}
+
+static void window_opens_only_when_used(void **state)
+{
+    struct backoff_window w;
+
+    (void)state;
+    backoff_window_open(&w, 2, 0);
+    for (int i = 0; i < 1000; i++)
+        backoff_window_success(&w, 1);
+    assert_int_equal(backoff_window_size(&w), 3);
+}
+
+static void window_closes_by_one_a_failure(void **state)
+{
+    struct backoff_window w;
+
+    (void)state;
+    backoff_window_open(&w, 3, 20);
+    backoff_window_failure(&w);
+    assert_int_equal(backoff_window_size(&w), 2);
+    backoff_window_failure(&w);
+    backoff_window_failure(&w);
+    assert_int_equal(backoff_window_size(&w), 0);
+    backoff_window_success(&w, 1); /* of an attempt that began before */
+    assert_int_equal(backoff_window_size(&w), 0);
+    backoff_window_failure(&w);
+    assert_int_equal(backoff_window_size(&w), 0);
+}
+
+static void window_limits(void **state)
+{
+    struct backoff_window w;
+
+    (void)state;
+    backoff_window_open(&w, 5, 2);
+    assert_int_equal(backoff_window_size(&w), 2);
+    backoff_window_open(&w, 0, 0);
+    assert_int_equal(backoff_window_size(&w), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(next_attempt),
+        cmocka_unit_test(expiry),
+        cmocka_unit_test(window_opens_by_one_a_round),
+        cmocka_unit_test(window_opens_only_when_used),
+        cmocka_unit_test(window_closes_by_one_a_failure),
+        cmocka_unit_test(window_limits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
