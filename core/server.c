@@ -38,7 +38,7 @@ struct server {
     struct smtpd_service **services; /* one for each listener of the configuration */
     struct listener **listeners;     /* one for each address */
     size_t nlisteners;
-    bool stopping, sessions_over, deliveries_over;
+    bool stopping, sessions_over, deliveries_over, unbuilding;
     struct timer grace;
 };
 
@@ -121,6 +121,7 @@ static bool build_services(struct server *sv, struct conf_report *report)
 /* In the opposite order. After tables_free the loop runs until every lookup under way has been answered. */
 static void unbuild(struct server *sv)
 {
+    sv->unbuilding = true;
     timer_stop(&sv->grace);
     for (size_t i = 0; i < sv->nlisteners; i++)
         listener_close(&sv->listeners[i]);
@@ -173,7 +174,7 @@ static void hook_route(void *ctx, struct op_scope *scope, const char *address, o
 {
     struct server *sv = ctx;
 
-    rules_route(sv->rules, scope, address, done, owner); /* struct rules_route begins with a struct scheduler_route */
+    rules_route(sv->rules, scope, address, done, owner);
 }
 
 static bool hook_limits(void *ctx, const char *transport, struct scheduler_limits *limits)
@@ -246,13 +247,13 @@ static bool open_listener(struct server *sv, size_t service, const struct conf_l
         listener_open(sv->loop, at->host, at->port, smtpd_accept, sv->services[service], why, sizeof why);
 
     if (l == NULL) {
-        log_event(LOG_FATAL, NULL, "listener %s: cannot listen on %s port %d: %s", sv->conf->listeners[service].name,
+        log_event(LOG_FATAL, NULL, "listener %s: cannot listen on %s:%d: %s", sv->conf->listeners[service].name,
                   at->host, at->port, why);
         return false;
     }
     sv->listeners = mem_resize(sv->listeners, (sv->nlisteners + 1) * sizeof(struct listener *));
     sv->listeners[sv->nlisteners++] = l;
-    log_event(LOG_START, NULL, "listening on %s port %d (%s)", at->host, listener_port(l),
+    log_event(LOG_START, NULL, "listening on %s:%d (%s)", at->host, listener_port(l),
               sv->conf->listeners[service].name);
     return true;
 }
@@ -307,8 +308,12 @@ static void log_report(struct conf_report *report)
     for (size_t i = 0; i < report->n; i++) {
         const struct conf_complaint *c = &report->items[i];
 
-        log_event(c->severity == CONF_SEVERITY_ERROR ? LOG_FATAL : LOG_CONFIG, NULL, "%s:%d: %s", c->file, c->line,
-                  c->text);
+        enum log_event ev = c->severity == CONF_SEVERITY_ERROR ? LOG_FATAL : LOG_CONFIG;
+
+        if (c->line > 0)
+            log_event(ev, NULL, "%s:%d: %s", c->file, c->line, c->text);
+        else
+            log_event(ev, NULL, "%s: %s", c->file, c->text);
     }
 }
 
@@ -366,6 +371,8 @@ static void on_stop_signal(void *arg, int signum)
 {
     struct server *sv = arg;
 
+    if (sv->unbuilding)
+        return;
     if (sv->stopping) { /* twice: at once */
         loop_stop(sv->loop);
         return;

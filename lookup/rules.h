@@ -9,6 +9,7 @@
 #include "core/base/status.h"
 #include "core/conf/conf.h"
 #include "core/queue/envelope.h"
+#include "core/queue/scheduler.h"
 #include "lookup/maps.h"
 
 struct rules;
@@ -22,31 +23,38 @@ enum rules_class {
     RULES_CLASS_OTHER,
 };
 
-/* Borrows conf and tables, which must live as long. All complaints go to `err`; NULL when one is an error. */
+/*
+ * Borrows conf and tables, which must live as long. All complaints go to `err`, one a line, "PARAMETER: text"; those
+ * that begin with "warning: " are no errors. NULL when there is an error.
+ */
 struct rules *rules_new(struct loop *, struct tables *, const struct conf *, struct buf *err);
+/* Questions still under way are answered, from the loop, as when a table fails. */
 void rules_free(struct rules **);
 
 /* Result of OP_OK: const enum rules_class *. OP_TEMPFAIL: a struct table_answer. */
 void rules_classify(struct rules *, struct op_scope *, struct slice domain, op_done_fn *done, void *owner);
 
 /*
- * Is the recipient one we know? Result always a const struct status * : OK; USER_UNKNOWN with Postfix's text ("User
- * unknown in virtual mailbox table"); TABLE_TEMPFAIL. Domains of RULES_CLASS_OTHER are not checked. Section 1.8.
+ * Is the recipient one we know? Result always a const struct status *: OK; USER_UNKNOWN with what Postfix says behind
+ * "<address>: Recipient address rejected: " ("User unknown in virtual mailbox table") and the code of the
+ * unknown_*_reject_code; TABLE_TEMPFAIL. A recipient whose transport is "error" or "retry" is USER_UNKNOWN too, with
+ * that transport's text (550, 450). Other domains of RULES_CLASS_OTHER are not checked. A bare "user" is at $myorigin.
+ * Section 1.8.
  */
 void rules_check_recipient(struct rules *, struct op_scope *, const char *address, op_done_fn *done, void *owner);
 
 /*
  * Expands virtual_alias_maps over the envelope's recipients, in place (new recipients live in `arena`): limits,
  * extensions, "@other" results, self references, duplicates as in section 1.3; a loop through several addresses is
- * named. Sets envelope_rcpt.orig of what changed. Result always a const struct status *: OK, TABLE_TEMPFAIL,
- * ALIAS_ERROR. On failure the envelope is as it was.
+ * named. Sets envelope_rcpt.orig of what changed; NOTIFY and ORCPT go to all results. Result always a const struct
+ * status *: OK, TABLE_TEMPFAIL, ALIAS_ERROR (logged, with more detail). On failure the envelope is as it was. Envelope
+ * and arena must live until the callback or the end of the scope.
  */
 void rules_expand(struct rules *, struct op_scope *, struct envelope *, struct arena *, op_done_fn *done, void *owner);
 
 /* Where a recipient goes; strings borrowed for the callback. */
 struct rules_route {
-    const char *transport; /* name of a transport */
-    const char *nexthop;   /* its destination: a domain, [host]:port, or the text of an error transport */
+    struct scheduler_route to; /* first: the scheduler's route hook gets this answer as it is */
     enum rules_class cls;
 };
 /*

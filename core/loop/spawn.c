@@ -228,7 +228,7 @@ static int open_pipes(struct spawn *s, int theirs[2])
 
 static int start_process(struct spawn *s, const struct spawn_opts *o)
 {
-    int theirs[2], err = open_pipes(s, theirs);
+    int theirs[2] = {-1, -1}, err = open_pipes(s, theirs);
     uv_stdio_container_t io[3];
     uv_process_options_t opts = {
         .file = o->argv[0],

@@ -49,10 +49,10 @@ uint64_t queue_written(const struct queue_writer *); /* bytes of content so far 
 /* NULL while all is well; else why the commit is going to fail. */
 const struct status *queue_writer_failed(const struct queue_writer *);
 /*
- * Makes the message durable: envelope (copied; size and queued_us are filled in, rcpts get ids) and content in one
- * transaction. The callback comes after fdatasync; result always a const struct status *: OK (OP_OK), QUEUE_WRITE or
- * QUEUE_FULL (OP_TEMPFAIL). Takes the writer. When nobody waits any more, the message is queued all the same. A
- * committed message is offered to the hook of queue_on_commit just before the callback.
+ * Makes the message durable: envelope (copied; size and queued_us are filled in, rcpts, at least one, get ids) and
+ * content in one transaction. The callback comes after fdatasync; result always a const struct status *: OK (OP_OK),
+ * QUEUE_WRITE or QUEUE_FULL (OP_TEMPFAIL). Takes the writer. When nobody waits any more, the message is queued all the
+ * same. A committed message is offered to the hook of queue_on_commit just before the callback.
  */
 void queue_commit(struct queue_writer **, struct op_scope *, const struct envelope *, op_done_fn *done, void *owner);
 /* Forgets the message and what was already written of it. */

@@ -219,9 +219,10 @@ static bool set_up_writer(struct queue_sql *q, uint64_t version)
 {
     if (version == 0 && !exec(q, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL"))
         return false;
+    sqlite3_wal_hook(q->db, on_wal, q); /* in place of SQLite's own checkpoints */
     return set_wal(q) &&
            exec(q, "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY;"
-                   "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = " LOG_KEPT) &&
+                   "PRAGMA journal_size_limit = " LOG_KEPT) &&
            migrate(q, version) && probe(q);
 }
 
@@ -304,7 +305,6 @@ struct queue_sql *queue_sql_open(const char *path, struct status *why)
     if (q == NULL)
         return NULL;
     if (acceptable(q, path, &version, why)) {
-        sqlite3_wal_hook(q->db, on_wal, q);
         if (set_up_writer(q, version))
             return q;
         *why = cannot_use(q, path);

@@ -188,7 +188,7 @@ static void *grown(struct arena *a, void *items, size_t count, size_t *cap, size
         return items;
     *cap = *cap > 0 ? *cap * 2 : 4;
     more = arena_new_array(a, *cap, item);
-    if (count > 0)
+    if (items != NULL)
         memcpy(more, items, count * item);
     return more;
 }
@@ -257,7 +257,7 @@ static bool take_message(struct due_walk *w, uint64_t qid)
         return true; /* recipients without a message: nothing that could be delivered */
     if (!load_due_rcpts(w->q, w->arena, w->due, room, e, &w->more))
         return false;
-    w->messages = grown(w->arena, w->messages, w->count, &w->cap, sizeof *w->messages);
+    w->messages = grown(w->arena, w->messages, w->count, &w->cap, sizeof(struct envelope *));
     w->messages[w->count++] = e;
     w->rcpts += e->nrcpts;
     return true;

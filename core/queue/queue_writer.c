@@ -295,7 +295,7 @@ static void seal(struct commit_job *c, const struct envelope *given)
 {
     struct envelope *e = envelope_copy(&c->arena, given);
 
-    MTA_ASSERT(e->qid == c->writer->qid);
+    MTA_ASSERT(e->qid == c->writer->qid && e->nrcpts > 0);
     e->size = c->writer->written;
     for (size_t i = 0; i < e->nrcpts; i++)
         e->rcpts[i].id = i + 1;

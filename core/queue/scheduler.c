@@ -15,6 +15,7 @@
 #include "core/queue/scheduler_int.h"
 
 #define RETRY_MOST_MS  10000 /* after the database failed */
+#define MORE_FAILED_MS 1000  /* until the next part of many messages that wait for reports */
 #define LEAST_PAUSE_MS 200   /* between two loads without backlog: recipients due soon after each other come together */
 #define CLOCK_SLACK_US 60000000 /* a clock set back by less than this is no reason to try again early */
 
@@ -101,6 +102,10 @@ static void take_batch(struct scheduler *s, const struct queue_batch *batch)
             m->failed = true; /* one of this batch: the report waits for its recipients that are due */
         else
             active_report_only(s, batch->failed[i]);
+    }
+    if (batch->nfailed == QUEUE_FAILED_MOST) {
+        s->failed_wanted = true;
+        scheduler_wake(s, MORE_FAILED_MS);
     }
 }
 

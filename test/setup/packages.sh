@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that this project needs; quickstart and test/run call it, and it can be run by hand:
 #
-#   test/setup/packages.sh build    what building a release needs
-#   test/setup/packages.sh test     that, and what the tests run: MariaDB, Dovecot, Postfix's smtp-source, linters, …
+#   test/setup/packages.sh build        what building a release needs
+#   test/setup/packages.sh quickstart   that, and what ./quickstart makes its tables with
+#   test/setup/packages.sh test         all that, and what the tests run: MariaDB, Dovecot, Postfix's smtp-source, linters, …
 #
 # Works on Debian 12 and 13, as root or with sudo. Asks nothing, reads no input, starts no service, removes no package.
 # When everything is there already it neither needs root nor touches the network.
@@ -10,13 +11,14 @@ set -euo pipefail
 
 build_packages=(
   gcc libc6-dev cmake ninja-build pkgconf
-  libuv1-dev libsqlite3-dev default-libmysqlclient-dev libpcre2-dev libidn2-dev libc-ares-dev
+  libuv1-dev libsqlite3-dev default-libmysqlclient-dev
 )
+quickstart_packages=(sqlite3)
 
 # The -core packages of MariaDB are the server and its client without the system service and its data directory.
 test_packages=(
   libcmocka-dev clang clang-format clang-tidy universal-ctags strace git
-  python3-pytest mariadb-server-core mariadb-client-core dovecot-core postfix swaks sqlite3 passwd
+  python3-pytest mariadb-server-core mariadb-client-core dovecot-core postfix swaks passwd procps
   pflogsumm fail2ban
 )
 
@@ -69,8 +71,9 @@ main() {
   local -a wanted missing
   case "${1-}" in
     build) wanted=("${build_packages[@]}") ;;
-    test) wanted=("${build_packages[@]}" "${test_packages[@]}") ;;
-    *) fail "usage: $0 build|test" ;;
+    quickstart) wanted=("${build_packages[@]}" "${quickstart_packages[@]}") ;;
+    test) wanted=("${build_packages[@]}" "${quickstart_packages[@]}" "${test_packages[@]}") ;;
+    *) fail "usage: $0 build|quickstart|test" ;;
   esac
   command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || fail 'this needs Debian 12 or 13 (no dpkg-query or apt-get here)'
 

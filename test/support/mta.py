@@ -178,6 +178,11 @@ class Mta:
     def database(self):
         return self.queue / "queue.db"
 
+    def queued(self):
+        """How many messages are in the queue."""
+        done = procs.run(["sqlite3", "-cmd", ".timeout 10000", f"file:{self.database()}?mode=ro", "SELECT COUNT(*) FROM message"])
+        return int(done.stdout)
+
     def integrity(self):
         """SQLite's verdict about the queue database, "ok" when it is sound. Only while the server is down."""
         return procs.run(["sqlite3", self.database(), "PRAGMA integrity_check"]).stdout.decode().strip()

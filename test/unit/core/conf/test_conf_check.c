@@ -97,7 +97,7 @@ static const struct {
     {"relay_domains = r.example",
      "0: warning: relay_transport: relay is not supported yet: mail for $relay_domains is deferred"},
     {"virtual_mailbox_domains = a.example",
-     "0: error: virtual_mailbox_base: the directory of the mailboxes is needed, beginning with a slash"},
+     "0: warning: virtual_mailbox_base: the directory of the mailboxes is needed, beginning with a slash"},
     {"virtual_mailbox_domains = a.example\nvirtual_mailbox_base = /v\nvirtual_mailbox_limit = 1000",
      "3: error: virtual_mailbox_limit: it is smaller than message_size_limit: mail that was accepted would not fit"},
     /* limits */

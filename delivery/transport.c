@@ -1,0 +1,242 @@
+/*
+ * The registry of transports and the life of attempts: see transport.h. Main gives transports_limits, _deliver and
+ * _log to the scheduler; agents are in files of their own behind struct transport_agent.
+ *
+ * Owns one transport_set for the configuration in force, and older ones for as long as attempts that began with them
+ * run. Waits on nothing itself.
+ */
+#include "delivery/transport_int.h"
+
+#include "core/base/alloc.h"
+#include "core/base/id.h"
+#include "core/base/log.h"
+#include "delivery/dlog.h"
+
+struct transports {
+    struct loop *loop;
+    struct tables *tables;
+    struct transport_set *set;
+    struct list jobs;
+};
+
+/* What delivers for each type; those that are not there are not supported yet. */
+static const struct transport_agent *const agents[] = {
+    [CONF_TRANSPORT_TYPE_PIPE] = &transport_pipe,       [CONF_TRANSPORT_TYPE_MAILDIR] = &transport_maildir,
+    [CONF_TRANSPORT_TYPE_DISCARD] = &transport_discard, [CONF_TRANSPORT_TYPE_ERROR] = &transport_error,
+    [CONF_TRANSPORT_TYPE_RETRY] = &transport_retry,
+};
+
+static const struct transport_agent *agent_of(const struct conf_transport *t)
+{
+    const struct transport_agent *agent = (size_t)t->type < ARRAY_LEN(agents) ? agents[t->type] : NULL;
+
+    return t->usable && agent != NULL ? agent : &transport_missing;
+}
+
+/* ---- sets ---- */
+
+static void set_unref(struct transport_set **setp)
+{
+    struct transport_set *set = *setp;
+
+    *setp = NULL;
+    if (set == NULL || --set->users > 0)
+        return;
+    for (size_t i = 0; i < set->conf->ntransports; i++)
+        if (set->transports[i].agent->close != NULL)
+            set->transports[i].agent->close(&set->transports[i]);
+    arena_clear(&set->arena);
+    conf_unref(&set->conf);
+    mem_free(set);
+}
+
+/* NULL when something was added to `err`. */
+static struct transport_set *set_new(struct transports *all, const struct conf *conf, struct buf *err)
+{
+    struct transport_set *set = NEW(struct transport_set);
+    size_t complaints = buf_len(err);
+
+    set->all = all;
+    set->conf = conf_ref(conf);
+    set->users = 1;
+    set->missing = (struct transport){.agent = &transport_missing, .set = set, .loop = all->loop};
+    set->transports = arena_new_array(&set->arena, conf->ntransports, sizeof *set->transports);
+    for (size_t i = 0; i < conf->ntransports; i++) {
+        struct transport *t = &set->transports[i];
+
+        t->conf = &conf->transports[i];
+        t->agent = agent_of(t->conf);
+        t->set = set;
+        t->tables = all->tables;
+        t->loop = all->loop;
+        if (t->agent->open != NULL)
+            t->own = t->agent->open(t, err);
+    }
+    if (buf_len(err) > complaints)
+        set_unref(&set);
+    return set;
+}
+
+void transport_complain(const struct transport *t, struct buf *err, const char *what)
+{
+    buf_add_str(err, t->conf->file);
+    if (t->conf->line > 0) /* else it is built in */
+        buf_printf(err, ":%d", t->conf->line);
+    buf_printf(err, ": transport %s: %s\n", t->conf->name, what);
+}
+
+struct transports *transports_new(struct loop *loop, struct tables *tables, const struct conf *conf, struct buf *err)
+{
+    struct transports *all = NEW(struct transports);
+
+    all->loop = loop;
+    all->tables = tables;
+    list_init(&all->jobs);
+    if (!transports_reload(all, conf, err))
+        transports_free(&all);
+    return all;
+}
+
+bool transports_reload(struct transports *all, const struct conf *conf, struct buf *err)
+{
+    struct transport_set *set = set_new(all, conf, err);
+
+    if (set == NULL)
+        return false;
+    set_unref(&all->set);
+    all->set = set;
+    return true;
+}
+
+void transports_free(struct transports **allp)
+{
+    const struct outcome cut_off = {status_make(STATUS_DELIVERY_DEFERRED, "the mail system shuts down"), true};
+    struct transports *all = *allp;
+
+    if (all == NULL)
+        return;
+    *allp = NULL;
+    LIST_FOREACH(it, &all->jobs)
+    transport_job_end(LIST_ITEM(it, struct transport_job, link), &cut_off);
+    set_unref(&all->set);
+    mem_free(all);
+}
+
+static struct transport *find(const struct transports *all, const char *name)
+{
+    const struct conf *conf = all->set->conf;
+    const struct conf_transport *t = conf_transport_find(conf, name);
+
+    return t != NULL ? &all->set->transports[t - conf->transports] : NULL;
+}
+
+/* ---- the scheduler's hooks ---- */
+
+bool transports_limits(const struct transports *all, const char *name, struct scheduler_limits *limits)
+{
+    const struct transport *t = find(all, name);
+
+    if (t == NULL)
+        return false;
+    limits->recipient_limit = (uint32_t)t->conf->destination_recipient_limit;
+    limits->concurrency_limit = (uint32_t)t->conf->destination_concurrency_limit;
+    limits->initial_concurrency = (uint32_t)t->conf->initial_destination_concurrency;
+    limits->process_limit = (uint32_t)t->conf->maxproc;
+    return true;
+}
+
+void transports_deliver(struct transports *all, struct delivery *d)
+{
+    struct transport *t = find(all, d->transport);
+
+    if (t == NULL) /* a reload came between the scheduler's question and this */
+        t = &all->set->missing;
+    t->agent->deliver(t, d);
+}
+
+void transports_log(const struct transports *all, const struct delivery *d, const struct envelope_rcpt *rcpt,
+                    const struct delivery_result *result)
+{
+    const struct transport_job *job = d->agent;
+    const char *agent = job != NULL ? job->transport->agent->name : transport_error.name;
+
+    dlog_result(agent, all->set->conf->enable_original_recipient, d, rcpt, result, clock_wall_us());
+}
+
+/* ---- jobs ---- */
+
+void *transport_job_new(struct transport *t, struct delivery *d, size_t size, void (*stop)(struct transport_job *))
+{
+    struct transport_job *job = arena_new(&d->arena, size);
+
+    job->transport = t;
+    job->delivery = d;
+    job->stop = stop;
+    job->told = arena_new_array(&d->arena, d->nrcpts, sizeof *job->told);
+    op_scope_init(&job->scope, t->agent->name);
+    t->set->users++;
+    list_append(&t->set->all->jobs, &job->link);
+    d->agent = job;
+    return job;
+}
+
+void transport_job_result(struct transport_job *job, size_t index, const struct outcome *o)
+{
+    const struct transport *t = job->transport;
+    struct delivery_result result = {
+        .status = o->status,
+        .relay = t->agent->relays ? t->conf->name : "none",
+        .destination_ok = o->destination_ok,
+    };
+
+    MTA_ASSERT(!job->told[index]);
+    job->told[index] = true;
+    delivery_rcpt(job->delivery, index, &result);
+}
+
+void transport_job_end(struct transport_job *job, const struct outcome *rest)
+{
+    struct delivery *d = job->delivery;
+    struct transport_set *set = job->transport->set;
+
+    list_remove(&job->link);
+    loop_defer_cancel(&job->end_task);
+    op_scope_close(&job->scope);
+    if (job->stop != NULL)
+        job->stop(job);
+    for (size_t i = 0; i < d->nrcpts; i++)
+        if (!job->told[i])
+            transport_job_result(job, i, rest);
+    delivery_done(d);
+    set_unref(&set);
+}
+
+static void end_now(void *arg)
+{
+    struct transport_job *job = arg;
+
+    transport_job_end(job, &job->ending);
+}
+
+void transport_job_end_later(struct transport_job *job, const struct outcome *rest)
+{
+    job->ending = *rest;
+    loop_defer(job->transport->loop, &job->end_task, end_now, job);
+}
+
+void transport_job_warn(const struct transport_job *job, const char *fmt, ...)
+{
+    char qid[ID_TEXT];
+    const struct log_ctx ctx = {
+        .agent = job->transport->agent->name,
+        .qid = id_format(qid, job->delivery->message->qid),
+    };
+    struct buf text = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    log_event(LOG_DELIVERY_WARNING, &ctx, "%s", buf_cstr(&text));
+    buf_release(&text);
+}

@@ -1,0 +1,263 @@
+/*
+ * The rules of one configuration snapshot: what they are compiled from, what their questions have in common, and the
+ * class of a domain. See rules.h; addresses, recipients, aliases and routes are in files of their own. The server and
+ * delivery ask; every question is one op that waits, in a scope of its own, for the look-ups it needs.
+ *
+ * A question outlives its asker (its look-ups cannot be called back; it ends with the next answer) but not the rules:
+ * those keep a list of what is unfinished and end it when they go.
+ */
+#include "lookup/rules_int.h"
+
+#include "core/base/alloc.h"
+
+/* ---- requests ---- */
+
+static void request_release(struct op *op)
+{
+    struct rules_request *r = (struct rules_request *)op;
+
+    op_scope_close(&r->scope);
+    if (r->clear != NULL)
+        r->clear(r);
+    arena_clear(&r->arena);
+    mem_free(r);
+}
+
+void *rules_request_new(struct rules *rules, size_t size, struct op_scope *scope, const char *name, op_done_fn *done,
+                        void *owner)
+{
+    struct rules_request *r = mem_new(size);
+
+    r->rules = rules;
+    list_append(&rules->requests, &r->link);
+    op_scope_init(&r->scope, name);
+    op_start(&r->op, rules->loop, scope, name, 0, done, owner, request_release);
+    return r;
+}
+
+void rules_request_finish(struct rules_request *r, enum op_status status, const void *result)
+{
+    op_scope_close(&r->scope);
+    list_remove(&r->link);
+    op_finish(&r->op, status, result);
+}
+
+bool rules_request_over(struct rules_request *r)
+{
+    if (!op_detached(&r->op))
+        return false;
+    rules_request_finish(r, OP_NOTFOUND, NULL);
+    return true;
+}
+
+const char *rules_why(struct rules_request *r, const void *table_answer)
+{
+    const struct table_answer *answer = table_answer;
+
+    return arena_strdup(&r->arena, answer != NULL && answer->why != NULL ? answer->why : "timed out");
+}
+
+/* ---- compiling ---- */
+
+/* Does parent_domain_matches_subdomains name this parameter? */
+static bool parents_match(const struct conf *conf, const char *parameter)
+{
+    struct slice rest = slice_str(conf->parent_domain_matches_subdomains), item;
+
+    while ((item = slice_token(&rest, ", \t\r\n")).n > 0)
+        if (slice_ieq(item, slice_str(parameter)))
+            return true;
+    return false;
+}
+
+static bool propagates(const struct conf *conf, const char *kind)
+{
+    struct slice rest = slice_str(conf->propagate_unmatched_extensions), item;
+
+    while ((item = slice_token(&rest, ", \t\r\n")).n > 0)
+        if (slice_ieq(item, slice_str(kind)))
+            return true;
+    return false;
+}
+
+/* Copies the complaints of one parameter, each with its name before it. */
+static void complain(struct buf *err, const char *parameter, struct buf *complaints)
+{
+    struct slice rest = buf_slice(complaints), line;
+
+    while ((line = slice_token(&rest, "\n")).n > 0)
+        buf_printf(err, "%s: %.*s\n", parameter, (int)line.n, line.p);
+    buf_release(complaints);
+}
+
+static struct maps *open_maps(struct tables *tables, const char *parameter, const char *list, struct buf *err)
+{
+    struct buf complaints = {0};
+    struct maps *maps = maps_new(tables, list, &complaints);
+
+    complain(err, parameter, &complaints);
+    return maps;
+}
+
+static struct matchlist *open_list(struct tables *tables, const char *parameter, const char *list,
+                                   enum matchlist_kind kind, struct buf *err)
+{
+    struct buf complaints = {0};
+    struct matchlist *m = matchlist_new(tables, list, kind, &complaints);
+
+    complain(err, parameter, &complaints);
+    return m;
+}
+
+static const char *const domain_parameters[RULES_CLASS_OTHER] = {
+    [RULES_CLASS_LOCAL] = "mydestination",
+    [RULES_CLASS_VIRTUAL_ALIAS] = "virtual_alias_domains",
+    [RULES_CLASS_VIRTUAL_MAILBOX] = "virtual_mailbox_domains",
+    [RULES_CLASS_RELAY] = "relay_domains",
+};
+
+/* One domain in two classes: the first wins, which is seldom what was meant. */
+static void check_overlap(const struct rules *r, enum rules_class first, enum rules_class second, struct buf *err)
+{
+    size_t at = 0, in_second;
+    const char *a, *b;
+
+    while ((a = matchlist_next_plain(r->domains[first], &at)) != NULL) {
+        in_second = 0;
+        while ((b = matchlist_next_plain(r->domains[second], &in_second)) != NULL)
+            if (slice_ieq(slice_str(a), slice_str(b)))
+                buf_printf(err, "warning: %s is listed in both %s and %s; %s wins\n", a, domain_parameters[first],
+                           domain_parameters[second], domain_parameters[first]);
+    }
+}
+
+/* relay_domains may repeat mydestination: that was Postfix's default once. */
+static void check_overlaps(const struct rules *r, struct buf *err)
+{
+    check_overlap(r, RULES_CLASS_LOCAL, RULES_CLASS_VIRTUAL_ALIAS, err);
+    check_overlap(r, RULES_CLASS_LOCAL, RULES_CLASS_VIRTUAL_MAILBOX, err);
+    check_overlap(r, RULES_CLASS_VIRTUAL_ALIAS, RULES_CLASS_VIRTUAL_MAILBOX, err);
+    check_overlap(r, RULES_CLASS_VIRTUAL_ALIAS, RULES_CLASS_RELAY, err);
+    check_overlap(r, RULES_CLASS_VIRTUAL_MAILBOX, RULES_CLASS_RELAY, err);
+}
+
+struct rules *rules_new(struct loop *loop, struct tables *tables, const struct conf *conf, struct buf *err)
+{
+    struct rules *r = NEW(struct rules);
+    const char *lists[RULES_CLASS_OTHER] = {conf->mydestination, conf->virtual_alias_domains,
+                                            conf->virtual_mailbox_domains, conf->relay_domains};
+    const struct {
+        const char *name, *list;
+    } maps[RULES_CLASS_OTHER] = {{"local_recipient_maps", conf->local_recipient_maps},
+                                 {"virtual_alias_maps", conf->virtual_alias_maps},
+                                 {"virtual_mailbox_maps", conf->virtual_mailbox_maps},
+                                 {"relay_recipient_maps", conf->relay_recipient_maps}};
+    bool ok = true;
+
+    r->loop = loop;
+    r->conf = conf;
+    list_init(&r->requests);
+    for (size_t i = 0; i < RULES_CLASS_OTHER; i++) {
+        enum matchlist_kind kind = i != RULES_CLASS_RELAY                      ? MATCHLIST_STRING
+                                   : parents_match(conf, domain_parameters[i]) ? MATCHLIST_DOMAIN
+                                                                               : MATCHLIST_DOTTED;
+
+        r->domains[i] = open_list(tables, domain_parameters[i], lists[i], kind, err);
+        r->recipients[i] = open_maps(tables, maps[i].name, maps[i].list, err);
+        ok = ok && r->domains[i] != NULL && r->recipients[i] != NULL;
+    }
+    r->transport_maps = open_maps(tables, "transport_maps", conf->transport_maps, err);
+    r->transport_parents = parents_match(conf, "transport_maps");
+    r->propagate_extensions = propagates(conf, "virtual");
+    if (ok && r->transport_maps != NULL)
+        check_overlaps(r, err);
+    else
+        rules_free(&r);
+    return r;
+}
+
+void rules_free(struct rules **rp)
+{
+    struct rules *r = *rp;
+    struct list *it;
+
+    if (r == NULL)
+        return;
+    *rp = NULL;
+    while ((it = list_shift(&r->requests)) != NULL) {
+        struct rules_request *q = LIST_ITEM(it, struct rules_request, link);
+
+        rules_request_finish(q, OP_TEMPFAIL, q->lost);
+    }
+    for (size_t i = 0; i < RULES_CLASS_OTHER; i++) {
+        matchlist_free(&r->domains[i]);
+        maps_free(&r->recipients[i]);
+    }
+    maps_free(&r->transport_maps);
+    mem_free(r);
+}
+
+/* ---- the class of a domain ---- */
+
+struct classify {
+    struct rules_request q;
+    struct slice domain;
+    int at; /* the class whose list is asked */
+    enum rules_class answer;
+    struct table_answer failure;
+};
+
+static void on_match(void *owner, enum op_status status, const void *result);
+
+static void classify_finish(struct classify *c, enum rules_class cls)
+{
+    c->answer = cls;
+    rules_request_finish(&c->q, OP_OK, &c->answer);
+}
+
+static void classify_next(struct classify *c)
+{
+    for (; c->at < RULES_CLASS_OTHER; c->at++) {
+        const struct matchlist *list = c->q.rules->domains[c->at];
+        int now = matchlist_match_now(list, c->domain);
+
+        if (now < 0) {
+            matchlist_match(list, &c->q.scope, c->domain, on_match, c);
+            return;
+        }
+        if (now > 0)
+            break;
+    }
+    classify_finish(c, (enum rules_class)c->at);
+}
+
+static void on_match(void *owner, enum op_status status, const void *result)
+{
+    struct classify *c = owner;
+
+    if (rules_request_over(&c->q))
+        return;
+    if (status == OP_OK) {
+        classify_finish(c, (enum rules_class)c->at);
+    } else if (status == OP_NOTFOUND) {
+        c->at++;
+        classify_next(c);
+    } else {
+        c->failure.why = rules_why(&c->q, result);
+        rules_request_finish(&c->q, OP_TEMPFAIL, &c->failure);
+    }
+}
+
+void rules_classify(struct rules *r, struct op_scope *scope, struct slice domain, op_done_fn *done, void *owner)
+{
+    struct classify *c = rules_request_new(r, sizeof *c, scope, "classify", done, owner);
+
+    c->failure.why = "the configuration changed";
+    c->q.lost = &c->failure;
+    domain = rules_domain(domain);
+    c->domain = slice_make(arena_slice_dup(&c->q.arena, domain), domain.n);
+    if (rules_is_own_literal(r, c->domain))
+        classify_finish(c, RULES_CLASS_LOCAL);
+    else
+        classify_next(c);
+}

@@ -1,0 +1,58 @@
+/* What the files of the rules (rules*.c) share; not for others. */
+#ifndef MTA_LOOKUP_RULES_INT_H
+#define MTA_LOOKUP_RULES_INT_H
+
+#include "lookup/matchlist.h"
+#include "lookup/rules.h"
+
+struct rules {
+    struct loop *loop;
+    const struct conf *conf;
+    struct matchlist *domains[RULES_CLASS_OTHER]; /* by class */
+    struct maps *recipients[RULES_CLASS_OTHER]; /* by class; those of the virtual alias class are virtual_alias_maps */
+    struct maps *transport_maps;
+    bool transport_parents;    /* parent domains are asked for as "example.com", not as ".example.com" */
+    bool propagate_extensions; /* propagate_unmatched_extensions says virtual */
+    struct list requests;      /* struct rules_request that are not finished */
+};
+
+/*
+ * What every question to the rules is made of: an op, the scope of what it waits for itself, memory that lives until
+ * the op is released. First member of each request.
+ */
+struct rules_request {
+    struct op op;
+    struct list link;
+    struct rules *rules;
+    struct op_scope scope;
+    struct arena arena;
+    const void *lost;                      /* result for whoever still waits when the rules go */
+    void (*clear)(struct rules_request *); /* releases what is not in the arena; may be NULL */
+};
+
+/*
+ * A zeroed request of `size` bytes, listed and started. Every callback of it begins with rules_request_over: true when
+ * nobody waits for the answer; the request is then finished and must not be touched.
+ */
+void *rules_request_new(struct rules *, size_t size, struct op_scope *, const char *name, op_done_fn *done,
+                        void *owner);
+bool rules_request_over(struct rules_request *);
+/* op_finish: `result` lives in the request. */
+void rules_request_finish(struct rules_request *, enum op_status, const void *result);
+
+/* The text of a table's failure, in the request's arena. */
+const char *rules_why(struct rules_request *, const void *table_answer);
+/* Without one dot at its end, which means nothing; "example.com.." is left alone. */
+struct slice rules_domain(struct slice domain);
+/* Is the domain an address literal of this host? */
+bool rules_is_own_literal(const struct rules *, struct slice domain);
+/* The complete address: with a domain ($myorigin when it has none) and without a dot at its end. */
+const char *rules_canonical(const struct rules *, struct arena *, struct slice address);
+/*
+ * maps_find_address with "user" alone where virtual(5) has it; the address must be complete. Result: struct
+ * maps_address_answer.
+ */
+void rules_find_address(struct rules *, struct op_scope *, const struct maps *, const char *address, op_done_fn *done,
+                        void *owner);
+
+#endif
