@@ -71,9 +71,9 @@ static void drop_conn(struct mysql_query *q, bool failed, bool server_down, cons
         mysql_free_result(q->result);
     q->result = NULL;
     if (failed)
-        mysql_conn_fail(c, server_down, why);
+        mysql_pool_fail(c, server_down, why);
     else
-        mysql_conn_drop(c);
+        mysql_pool_drop(c);
 }
 
 static void end(struct mysql_query *q, const char *failure)
@@ -140,7 +140,7 @@ static void release_conn(struct mysql_query *q)
     struct mysql_conn *c = q->conn;
 
     q->conn = NULL;
-    mysql_conn_release(c);
+    mysql_pool_release(c);
 }
 
 static int failed(struct mysql_query *q)
@@ -150,7 +150,7 @@ static int failed(struct mysql_query *q)
     char *why = mem_printf("query failed: %s", mysql_error(mysql));
 
     if (is_about_connection(error)) {
-        conn_failed(q, is_about_server(error) || !mysql_conn_is_reused(q->conn), why);
+        conn_failed(q, is_about_server(error) || !mysql_pool_is_reused(q->conn), why);
     } else {
         if (q->result == NULL) /* otherwise rows may be left, and the connection goes */
             release_conn(q);

@@ -19,7 +19,8 @@ struct table_answer {
 
 /* The registry that owns every table of the process and what they share (MySQL pools, file watches). */
 struct tables *tables_new(struct loop *);
-/* Closes all tables. Lookups still under way are answered OP_TEMPFAIL, from the loop, so that what waits for them ends. */
+/* Closes all tables. Lookups still under way are answered OP_TEMPFAIL, from the loop, so that what waits for them ends.
+ */
 void tables_free(struct tables **);
 /* The loop that lookups run on. */
 struct loop *tables_loop(const struct tables *);
@@ -39,15 +40,15 @@ const char *table_name(const struct table *);
 bool table_is_fixed(const struct table *);
 /*
  * Opens what the table needs right now (blocking: reads files, parses the query file; does not ask a server) and
- * reports every complaint as one line "path:line: text" or "path: text", warnings with "warning: " before it. True when there
- * is no error.
+ * reports every complaint as one line "path:line: text" or "path: text", warnings with "warning: " before it. True when
+ * there is no error.
  */
 bool table_check(struct table *, struct buf *report);
 /* The same of every table that is open. */
 bool tables_check(struct tables *, struct buf *report);
 /*
- * One literal query; the key is folded to lower case for tables of fixed strings, as in Postfix. Result of OP_OK and OP_TEMPFAIL: a
- * struct table_answer. Identical lookups in flight may share one query. Bounded in time by the table.
+ * One literal query; the key is folded to lower case for tables of fixed strings, as in Postfix. Result of OP_OK and
+ * OP_TEMPFAIL: a struct table_answer. Identical lookups in flight may share one query. Bounded in time by the table.
  */
 void table_lookup(struct table *, struct op_scope *, struct slice key, op_done_fn *done, void *owner);
 

@@ -164,7 +164,8 @@ static void check_maildir(const struct work *w)
     if (c->virtual_mailbox_domains[0] == '\0' || t == NULL || t->type != CONF_TRANSPORT_TYPE_MAILDIR)
         return;
     if (c->virtual_mailbox_base[0] != '/')
-        COMPLAIN(w, WARNING, "virtual_mailbox_base", "the directory of the mailboxes is needed, beginning with a slash");
+        COMPLAIN(w, WARNING, "virtual_mailbox_base",
+                 "the directory of the mailboxes is needed, beginning with a slash");
     if (c->virtual_mailbox_limit > 0 &&
         (c->message_size_limit == 0 || c->message_size_limit > c->virtual_mailbox_limit))
         COMPLAIN(w, ERROR, "virtual_mailbox_limit",

@@ -239,7 +239,7 @@ struct stream *stream_accept(struct loop *l, uv_stream_t *server)
 struct stream *stream_from_fd(struct loop *l, int fd)
 {
     struct stream *s = stream_new(l);
-    struct sockaddr_storage ss;
+    struct sockaddr_storage ss = {0};
     socklen_t n = sizeof ss;
 
     MTA_ASSERT(getsockname(fd, (struct sockaddr *)&ss, &n) == 0);

@@ -34,6 +34,7 @@ def test_sessions_get_421(make_mta, folder, owner):
         reply = client.expect(421)
         assert reply.text.startswith(f"4.3.2 {HOSTNAME} ")
         client.expect_closed()
+        client.close()
     server.stop()
     assert maildir.files(server.maildir("u1")) == []
 

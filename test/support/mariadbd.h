@@ -102,18 +102,18 @@ static inline bool mariadbd_try(struct mariadbd *s)
     char datadir[96], socket_path[128], port[32], user[64], log[96];
     struct passwd *me = getpwuid(getuid());
     const char *argv[] = {"mariadbd",
-                    "--no-defaults",
-                    "--bind-address=127.0.0.1",
-                    "--skip-name-resolve",
-                    "--skip-ssl",
-                    "--innodb-buffer-pool-size=8M",
-                    "--innodb-log-file-size=4M",
-                    "--innodb-flush-log-at-trx-commit=0",
-                    datadir,
-                    socket_path,
-                    port,
-                    user,
-                    NULL};
+                          "--no-defaults",
+                          "--bind-address=127.0.0.1",
+                          "--skip-name-resolve",
+                          "--skip-ssl",
+                          "--innodb-buffer-pool-size=8M",
+                          "--innodb-log-file-size=4M",
+                          "--innodb-flush-log-at-trx-commit=0",
+                          datadir,
+                          socket_path,
+                          port,
+                          user,
+                          NULL};
 
     snprintf(datadir, sizeof datadir, "--datadir=%s/data", s->dir);
     snprintf(socket_path, sizeof socket_path, "--socket=%s", s->socket);

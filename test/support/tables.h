@@ -2,12 +2,7 @@
 #ifndef MTA_TEST_SUPPORT_TABLES_H
 #define MTA_TEST_SUPPORT_TABLES_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit/cmocka_all.h"
 
 #include "core/base/alloc.h"
 #include "core/base/buf.h"

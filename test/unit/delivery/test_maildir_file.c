@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <ftw.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -20,7 +21,7 @@ static char dir[64], box[128];
 
 /* ---- faults: this program's own fsync ---- */
 
-static int fsync_errno, fsync_good, fsyncs;
+static atomic_int fsync_errno, fsync_good, fsyncs;
 
 int fsync(int fd)
 {
@@ -310,7 +311,7 @@ static void test_user_has_no_right(void **state)
 /* Other threads are who they were meanwhile. */
 static void *watch(void *arg)
 {
-    const volatile int *stop = arg;
+    const atomic_int *stop = arg;
 
     while (!*stop)
         if (geteuid() != 0 || getegid() != 0)
@@ -320,7 +321,7 @@ static void *watch(void *arg)
 
 static void test_other_threads_stay(void **state)
 {
-    static volatile int stop;
+    static atomic_int stop;
     pthread_t thread;
     void *seen;
 
@@ -328,7 +329,7 @@ static void test_other_threads_stay(void **state)
     if (geteuid() != 0)
         skip();
     stop = 0;
-    assert_int_equal(pthread_create(&thread, NULL, watch, (void *)&stop), 0);
+    assert_int_equal(pthread_create(&thread, NULL, watch, &stop), 0);
     for (int i = 0; i < 50; i++) {
         struct maildir_file *f = maildir_file_new(box, "host", 65534, 65534);
 

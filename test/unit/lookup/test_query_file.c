@@ -1,10 +1,5 @@
 /* Query files: parameters, defaults, hosts, the older form, complaints; answers of many values. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit/cmocka_all.h"
 
 #include "core/base/assert.h"
 #include "lookup/query_file.h"
@@ -255,9 +250,9 @@ static void answers_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),       cmocka_unit_test(everything),          cmocka_unit_test(hosts),
-        cmocka_unit_test(older_form),     cmocka_unit_test(complaints),          cmocka_unit_test(too_many_hosts),
-        cmocka_unit_test(answers),        cmocka_unit_test(answers_are_bounded),
+        cmocka_unit_test(defaults),   cmocka_unit_test(everything),          cmocka_unit_test(hosts),
+        cmocka_unit_test(older_form), cmocka_unit_test(complaints),          cmocka_unit_test(too_many_hosts),
+        cmocka_unit_test(answers),    cmocka_unit_test(answers_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

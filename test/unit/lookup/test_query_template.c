@@ -1,10 +1,5 @@
 /* Query templates: which keys qualify, what statements and results they give (mysql_table(5)). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit/cmocka_all.h"
 
 #include "core/base/assert.h"
 #include "lookup/query_template.h"

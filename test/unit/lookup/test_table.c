@@ -171,7 +171,8 @@ static void close_with_lookups_under_way(void **state)
 
     (void)state;
     bench_open(&b);
-    table_lookup(bench_table_spec(&b, "unionmap:{static:a,static:b}"), &b.scope, SLICE_LIT("x"), bench_on_answer, &a[0]);
+    table_lookup(bench_table_spec(&b, "unionmap:{static:a,static:b}"), &b.scope, SLICE_LIT("x"), bench_on_answer,
+                 &a[0]);
     table_lookup(bench_table_spec(&b, "pipemap:{static:a,static:b}"), &b.scope, SLICE_LIT("x"), bench_on_answer, &a[1]);
     table_lookup(bench_table_spec(&b, "static:a"), &b.scope, SLICE_LIT("x"), bench_on_answer, &a[2]);
     tables_free(&b.tables);

@@ -205,8 +205,9 @@ static void file_comes_goes_and_is_replaced(void **state)
     make_db(&b, "other.db", SCHEMA "UPDATE alias SET goto = 'other@x';");
     assert_int_equal(rename(other, path), 0);
     bench_expect(&b, t, "one@example.com", OP_OK, "other@x");
-    bench_write(&b, "t.db", "this is not a database, however long one looks at it, and it has more than 100 bytes, "
-                            "which is the length of the header of a real one");
+    bench_write(&b, "t.db",
+                "this is not a database, however long one looks at it, and it has more than 100 bytes, "
+                "which is the length of the header of a real one");
     bench_expect(&b, t, "one@example.com", OP_TEMPFAIL, "not a database");
     assert_int_equal(unlink(path), 0);
     bench_expect(&b, t, "one@example.com", OP_TEMPFAIL, "No such file");

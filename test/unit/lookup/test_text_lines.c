@@ -1,10 +1,5 @@
 /* Logical lines of tables and query files. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit/cmocka_all.h"
 
 #include "core/base/assert.h"
 #include "lookup/text_lines.h"
