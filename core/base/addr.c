@@ -80,18 +80,28 @@ bool addr_quote(struct buf *out, struct slice address)
     struct addr_parts parts = addr_split(address);
     bool ok = true;
 
-    if (is_dot_string(parts.local))
+    if (address.n == 0 || is_dot_string(parts.local))
         return buf_add_slice(out, address);
     ok = buf_add_char(out, '"');
     for (size_t i = 0; ok && i < parts.local.n; i++) {
         char c = parts.local.p[i];
 
-        if (c == '"' || c == '\\' || c == '\r' || c == '\n')
+        if (c == '"' || c == '\\')
             ok = buf_add_char(out, '\\');
         ok = ok && buf_add_char(out, c);
     }
     ok = ok && buf_add_char(out, '"');
     return ok && buf_add_slice(out, slice_from(address, parts.local.n));
+}
+
+bool addr_has_routing(struct slice address)
+{
+    struct slice local = addr_split(address).local;
+
+    for (size_t i = 0; i < local.n; i++)
+        if (local.p[i] == '@' || local.p[i] == '%' || local.p[i] == '!')
+            return true;
+    return false;
 }
 
 static bool literal_valid(struct slice inner)

@@ -28,11 +28,14 @@ void addr_fold(char *address);
 
 /*
  * Appends the address as RFC 5321 writes it: the local part becomes a quoted string when it is no dot-string (8-bit
- * characters are fine in one). False when the buffer's limit is reached.
+ * characters are fine in one). The empty address is the null sender and stays empty. False when the buffer's limit is
+ * reached.
  */
 bool addr_quote(struct buf *out, struct slice address);
 /* Would addr_quote change the address? */
 bool addr_needs_quotes(struct slice address);
+/* Does the local part hold another routing operator: '@', '%' or '!'? Such an address may be a relay attempt. */
+bool addr_has_routing(struct slice address);
 
 /*
  * Could mail be sent to this domain? A host name (letters, digits, '-', '_', 8-bit characters; labels of up to 63

@@ -1,180 +1,213 @@
 /*
- * What the program asks of an internal address: see address.h. The parser of paths is in address_path.c. Called by the
- * SMTP server, the rewriter, tables and deliveries; owns nothing. RFC 5321 section 4.1.2, RFC 6531 section 3.3.
+ * The path of MAIL and RCPT: a recursive-descent parser over one command line, called by the SMTP server for each of
+ * them. Owns nothing; the result goes to the caller's arena. RFC 5321 section 4.1.2 and 4.1.3, RFC 6531 section 3.3.
+ *
+ * Beyond the RFC it takes what real clients send and what cannot be misread: spaces before the path and inside the
+ * brackets, missing brackets, several dots in a row, '@' within the local part (which address_has_routing tells).
  */
 #include "proto/grammar/address.h"
 
+#include "core/base/addr.h"
+
 #include "core/base/codec.h"
 
-#include <arpa/inet.h>
+struct parser {
+    struct slice in;
+    size_t at;
+    bool bracket, has_8bit, has_at;
+    char out[ADDRESS_MAX + 1]; /* internal form so far */
+    size_t n;
+};
 
-#define LABEL_MAX   63  /* RFC 1035 section 2.3.4 */
-#define DOMAIN_MAX  255 /* RFC 5321 section 4.5.3.1.2 */
-#define LITERAL_MAX 64  /* "[IPv6:...]" and then some */
-
-void address_split(const char *addr, struct slice *local, struct slice *domain)
+static bool at_end(const struct parser *p)
 {
-    struct slice all = slice_str(addr);
-    size_t at = slice_rfind(all, '@');
-
-    *local = slice_head(all, at);
-    *domain = at == SLICE_NOT_FOUND ? SLICE_EMPTY : slice_from(all, at + 1);
+    return p->at >= p->in.n;
 }
 
-/* Names that have a meaning of their own and are never taken apart. */
-static bool is_reserved(struct slice local)
+static char peek(const struct parser *p)
 {
-    return slice_ieq(local, SLICE_LIT("postmaster")) || slice_ieq(local, SLICE_LIT("mailer-daemon")) ||
-           slice_ieq(local, SLICE_LIT("double-bounce"));
+    return at_end(p) ? '\0' : p->in.p[p->at];
 }
 
-/* owner-list and list-request belong to a mailing list: they are not extensions of "owner" and "list". */
-static bool is_list_name(struct slice local)
+static bool is_blank(char c)
 {
-    struct slice request = SLICE_LIT("-request");
-
-    return slice_istarts(local, SLICE_LIT("owner-")) ||
-           (local.n > request.n && slice_ieq(slice_from(local, local.n - request.n), request));
+    return c == ' ' || c == '\t';
 }
 
-bool address_split_extension(struct slice local, const char *delimiters, struct slice *user, struct slice *ext)
+static void skip_blanks(struct parser *p)
 {
-    size_t n = 0;
+    while (!at_end(p) && is_blank(peek(p)))
+        p->at++;
+}
 
-    *user = local;
-    *ext = SLICE_EMPTY;
-    if (delimiters == NULL || *delimiters == '\0' || is_reserved(local))
+static bool take(struct parser *p, char c)
+{
+    if (at_end(p) || peek(p) != c)
         return false;
-    if (strchr(delimiters, '-') != NULL && is_list_name(local))
-        return false;
-    while (n < local.n && strchr(delimiters, local.p[n]) == NULL)
-        n++;
-    if (n == 0 || n == local.n)
-        return false;
-    *user = slice_head(local, n);
-    *ext = slice_from(local, n + 1);
+    p->at++;
     return true;
 }
 
-static bool is_atext(char c)
+/* Takes one character, a whole sequence of UTF-8, into the result; control characters are in no address. */
+static bool keep(struct parser *p)
 {
-    return ascii_alnum(c) || (unsigned char)c > 127 || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+    size_t len = codec_utf8_length(slice_from(p->in, p->at));
+    unsigned char c = (unsigned char)peek(p);
+
+    if (len == 0 || c < 32 || c == 127)
+        return false;
+    p->has_8bit = p->has_8bit || len > 1;
+    p->has_at = p->has_at || c == '@';
+    if (p->n + len <= ADDRESS_MAX) { /* else the path is too long and this result not used */
+        memcpy(p->out + p->n, p->in.p + p->at, len);
+        p->n += len;
+    }
+    p->at += len;
+    return true;
 }
 
-static bool is_dot_string(struct slice local)
+static bool one_of(char c, const char *set)
 {
-    if (local.n == 0)
-        return false;
-    for (size_t i = 0; i < local.n; i++) {
-        bool dot = local.p[i] == '.' && i > 0 && i + 1 < local.n && local.p[i - 1] != '.';
+    return c != '\0' && strchr(set, c) != NULL;
+}
 
-        if (!dot && !is_atext(local.p[i]))
+/* What follows the opening quote of a quoted string, up to and with the closing one. */
+static bool quoted_string(struct parser *p)
+{
+    while (!take(p, '"')) {
+        take(p, '\\');
+        if (!keep(p))
             return false;
     }
+    /* It must be a whole word: "a"b@c means different things to different readers. */
+    return at_end(p) || one_of(peek(p), ".@> \t");
+}
+
+/* Is the '@' here the one before the domain? Then no other follows before the path may end. */
+static bool at_domain(const struct parser *p)
+{
+    if (peek(p) != '@')
+        return false;
+    for (size_t i = p->at + 1; i < p->in.n && !one_of(p->in.p[i], "> \t"); i++)
+        if (p->in.p[i] == '@')
+            return false;
     return true;
 }
 
-void address_quote(struct buf *out, const char *addr)
+static bool local_part(struct parser *p)
 {
-    struct slice local, domain;
+    bool word_start = true;
 
-    if (*addr == '\0')
-        return;
-    address_split(addr, &local, &domain);
-    if (is_dot_string(local)) {
-        buf_add_slice(out, local);
-    } else {
-        buf_add_char(out, '"');
-        for (size_t i = 0; i < local.n; i++) {
-            if (local.p[i] == '"' || local.p[i] == '\\')
-                buf_add_char(out, '\\');
-            buf_add_char(out, local.p[i]);
+    while (!at_end(p) && !at_domain(p)) {
+        char c = peek(p);
+
+        if (c == '"' && word_start) {
+            p->at++;
+            if (!quoted_string(p))
+                return false;
+            word_start = false;
+        } else if (one_of(c, " \t()<>,;:[]\"")) {
+            break;
+        } else {
+            word_start = c == '.' || c == '@';
+            take(p, '\\');
+            if (!keep(p))
+                return false;
         }
-        buf_add_char(out, '"');
     }
-    if (domain.n > 0) {
-        buf_add_char(out, '@');
-        buf_add_slice(out, domain);
-    }
+    return p->n > 0;
 }
 
-/* [1.2.3.4] or [IPv6:...]: RFC 5321 section 4.1.3. No other tag has ever been registered. */
-static bool is_literal(struct slice domain)
+/* The text from here to before one of `stops`. */
+static struct slice text_until(const struct parser *p, const char *stops)
 {
-    struct slice tag = SLICE_LIT("IPv6:");
-    char text[LITERAL_MAX];
-    unsigned char address[sizeof(struct in6_addr)];
-    int family = AF_INET;
+    struct slice text = slice_from(p->in, p->at);
 
-    if (domain.n < 3 || domain.n >= sizeof text || domain.p[domain.n - 1] != ']')
-        return false;
-    domain = slice_make(domain.p + 1, domain.n - 2);
-    if (slice_istarts(domain, tag)) {
-        family = AF_INET6;
-        domain = slice_from(domain, tag.n);
-    }
-    if (domain.n == 0 || slice_find(domain, '\0') != SLICE_NOT_FOUND)
-        return false;
-    memcpy(text, domain.p, domain.n);
-    text[domain.n] = '\0';
-    return inet_pton(family, text, address) == 1;
+    for (size_t i = 0; i < text.n; i++)
+        if (one_of(text.p[i], stops))
+            return slice_head(text, i);
+    return text;
 }
 
-static bool is_label(struct slice label, bool utf8)
+static bool domain(struct parser *p)
 {
-    if (label.n == 0 || label.n > LABEL_MAX || label.p[0] == '-' || label.p[label.n - 1] == '-')
-        return false;
-    for (size_t i = 0; i < label.n; i++) {
-        char c = label.p[i];
+    struct slice text = text_until(p, " \t>");
+    bool rooted = text.n > 1 && text.p[text.n - 1] == '.'; /* the root's dot says nothing in mail */
+    size_t end = p->at + text.n;
 
-        if (!ascii_alnum(c) && c != '-' && c != '_' && !(utf8 && (unsigned char)c > 127))
+    text.n -= rooted;
+    if (!codec_utf8_valid(text) || !addr_domain_valid(text))
+        return false;
+    while (p->at + rooted < end)
+        if (!keep(p))
             return false;
-    }
+    p->at = end;
     return true;
 }
 
-bool address_domain_valid(struct slice domain, bool utf8)
+/* A source route is of no use to us, but must be well-formed: RFC 5321 section 3.6.1 lets us drop it. */
+static bool source_route(struct parser *p)
 {
-    bool numeric = true;
+    while (take(p, '@')) {
+        struct slice text = text_until(p, peek(p) == '[' ? "]> \t" : ",:> \t");
 
-    if (domain.n == 0 || domain.n > DOMAIN_MAX)
-        return false;
-    if (domain.p[0] == '[')
-        return is_literal(domain);
-    if (utf8 && !codec_utf8_valid(domain))
-        return false;
-    for (size_t i = 0; i < domain.n; i++)
-        numeric = numeric && (ascii_digit(domain.p[i]) || domain.p[i] == '.');
-    if (numeric)
-        return false; /* an address without its brackets */
-    while (true) {
-        size_t dot = slice_find(domain, '.');
-
-        if (!is_label(slice_head(domain, dot), utf8))
+        p->at += text.n;
+        text.n += take(p, ']');
+        if (!codec_utf8_valid(text) || !addr_domain_valid(text))
             return false;
-        if (dot == SLICE_NOT_FOUND)
+        if (take(p, ':'))
             return true;
-        domain = slice_from(domain, dot + 1);
+        if (!take(p, ','))
+            return false;
     }
-}
-
-bool address_has_routing(const char *addr)
-{
-    struct slice local, domain;
-
-    address_split(addr, &local, &domain);
-    for (size_t i = 0; i < local.n; i++)
-        if (local.p[i] == '@' || local.p[i] == '%' || local.p[i] == '!')
-            return true;
     return false;
 }
 
-char *address_fold(struct arena *arena, const char *addr, enum address_part part)
+static enum address_result mailbox(struct parser *p, unsigned flags)
 {
-    char *copy = arena_strdup(arena, addr);
-    char *at = part == ADDRESS_PART_ALL ? copy : strrchr(copy, '@');
+    size_t start = p->at;
 
-    for (; at != NULL && *at != '\0'; at++)
-        *at = ascii_lower(*at);
-    return copy;
+    if (peek(p) == '@' && !source_route(p))
+        return ADDRESS_SYNTAX;
+    if (p->bracket && p->at == start && peek(p) == '>')
+        return flags & ADDRESS_ALLOW_NULL ? ADDRESS_OK : ADDRESS_SYNTAX;
+    if (!local_part(p))
+        return ADDRESS_SYNTAX;
+    if (peek(p) == '@')
+        return keep(p) && domain(p) ? ADDRESS_OK : ADDRESS_SYNTAX;
+    /* Without a domain an '@' of the local part would be taken for the one before the domain. */
+    return p->has_at ? ADDRESS_SYNTAX : ADDRESS_OK;
+}
+
+enum address_result address_parse_path(struct slice in, unsigned flags, struct arena *arena, const char **addr,
+                                       struct slice *rest)
+{
+    struct parser p = {.in = in};
+    size_t start;
+    enum address_result result;
+
+    skip_blanks(&p);
+    start = p.at;
+    p.bracket = take(&p, '<');
+    if (!p.bracket && (at_end(&p) || (flags & ADDRESS_STRICT)))
+        return ADDRESS_SYNTAX;
+    if (p.bracket)
+        skip_blanks(&p);
+    result = mailbox(&p, flags);
+    if (result != ADDRESS_OK)
+        return result;
+    if (p.bracket) {
+        skip_blanks(&p);
+        if (!take(&p, '>'))
+            return ADDRESS_SYNTAX;
+    }
+    if (!at_end(&p) && !is_blank(peek(&p)))
+        return ADDRESS_SYNTAX;
+    if (p.at - start > ADDRESS_MAX)
+        return ADDRESS_TOO_LONG;
+    if (p.has_8bit && !(flags & ADDRESS_UTF8))
+        return ADDRESS_NEEDS_UTF8;
+    *addr = arena_slice_dup(arena, slice_make(p.out, p.n));
+    *rest = slice_trim(slice_from(in, p.at));
+    return ADDRESS_OK;
 }

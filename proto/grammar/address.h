@@ -1,9 +1,9 @@
 /*
- * Mail addresses: the paths of MAIL and RCPT (RFC 5321 section 4.1.2, RFC 6531 section 3.3) and what the rest of the
- * program asks of an address. Internal form is "local@domain" without quotes and NUL-terminated, as in "a
- * b@example.com" for <"a b"@example.com>; an address without a domain is its local part alone, and "" is the null
- * sender. External form has quotes where the grammar wants them. Internal addresses never contain NUL, other control
- * characters or malformed UTF-8. Pure.
+ * Mail addresses on the wire: the paths of MAIL and RCPT (RFC 5321 section 4.1.2, RFC 6531 section 3.3). What the rest
+ * of the program asks of an address is in core/base/addr.h. Internal form is "local@domain" without quotes and
+ * NUL-terminated, as in "a b@example.com" for <"a b"@example.com>; an address without a domain is its local part alone,
+ * and "" is the null sender. External form has quotes where the grammar wants them. Internal addresses never contain
+ * NUL, other control characters or malformed UTF-8. Pure.
  */
 #ifndef MTA_GRAMMAR_ADDRESS_H
 #define MTA_GRAMMAR_ADDRESS_H
@@ -34,32 +34,5 @@ enum address_result {
  */
 enum address_result address_parse_path(struct slice in, unsigned flags, struct arena *, const char **addr,
                                        struct slice *rest);
-
-/* Splits an internal address at its right-most '@'; the domain is empty (n == 0) when there is none. */
-void address_split(const char *addr, struct slice *local, struct slice *domain);
-
-/*
- * Splits "user+ext" at the first of the characters of `delimiters` (recipient_delimiter; NULL or "": never). True:
- * `user` is not empty and `ext` is what follows the delimiter (it may be empty). False: user = local and ext is empty;
- * so it is for postmaster, mailer-daemon and double-bounce, for owner-* and *-request at '-', and where the user would
- * be empty.
- */
-bool address_split_extension(struct slice local, const char *delimiters, struct slice *user, struct slice *ext);
-
-/* Appends the external form, without angle brackets: the local part quoted where RFC 5321 wants it. */
-void address_quote(struct buf *, const char *addr);
-
-/* Is this a host name (labels of letters, digits, '-' and '_'; UTF-8 too with `utf8`) or an address literal in []? */
-bool address_domain_valid(struct slice domain, bool utf8);
-
-/* Does the local part contain another routing operator: '@', '%' or '!'? Such an address may be a relay attempt. */
-bool address_has_routing(const char *addr);
-
-enum address_part {
-    ADDRESS_PART_DOMAIN,
-    ADDRESS_PART_ALL,
-};
-/* A copy in the arena with the domain, or everything, in lower case (ASCII only). */
-char *address_fold(struct arena *, const char *addr, enum address_part);
 
 #endif

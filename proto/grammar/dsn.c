@@ -7,9 +7,9 @@
  */
 #include "proto/grammar/dsn.h"
 
+#include "core/base/addr.h"
 #include "core/base/assert.h"
 #include "core/base/codec.h"
-#include "proto/grammar/address.h"
 #include "proto/grammar/received.h"
 
 #define FOLD_WIDTH   78  /* where a space becomes a line break: RFC 5322 section 2.1.1 */
@@ -157,7 +157,7 @@ static void add_address_field(struct fold *f, const char *name, const char *addr
 {
     struct buf external = {.max = 0};
 
-    address_quote(&external, addr);
+    addr_quote(&external, slice_str(addr));
     add_typed(f, name, "rfc822", buf_slice(&external));
     buf_release(&external);
 }
@@ -168,7 +168,7 @@ static void fold_address(struct fold *f, const char *addr)
     struct buf text = {.max = 0};
 
     buf_add_char(&text, '<');
-    address_quote(&text, addr);
+    addr_quote(&text, slice_str(addr));
     buf_add_char(&text, '>');
     fold_word(f, buf_slice(&text));
     buf_release(&text);

@@ -4,7 +4,7 @@
  */
 #include "proto/grammar/received.h"
 
-#include "proto/grammar/address.h"
+#include "core/base/addr.h"
 
 #include <time.h>
 
@@ -80,7 +80,7 @@ static void add_for(struct buf *out, const char *rcpt)
     struct buf text = {.max = 0};
     struct slice clean;
 
-    address_quote(&text, rcpt);
+    addr_quote(&text, slice_str(rcpt));
     clean = buf_slice(&text);
     if (clean.n > 0 && clean.n <= RCPT_MAX_BYTES) {
         buf_add_str(out, "\n\tfor <");

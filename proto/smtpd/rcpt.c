@@ -2,6 +2,7 @@
 #include "proto/grammar/address.h"
 #include "proto/smtpd/smtpd_int.h"
 
+#include "core/base/addr.h"
 #define RCPT_OVERSHOOT_MAX                                                                                             \
     1000 /* recipients beyond the limit that do not count as errors (smtpd_recipient_overshoot_limit) */
 
@@ -94,7 +95,7 @@ enum step vrfy_act(struct session *s)
 {
     struct buf addr = {0};
 
-    address_quote(&addr, s->rcpt);
+    addr_quote(&addr, slice_str(s->rcpt));
     session_reply(s, 252, "2.0.0", "%s", buf_cstr(&addr));
     buf_release(&addr);
     return STEP_DONE;

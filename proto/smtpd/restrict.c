@@ -5,8 +5,8 @@
  */
 #include "proto/smtpd/restrict.h"
 
+#include "core/base/addr.h"
 #include "core/base/alloc.h"
-#include "proto/grammar/address.h"
 #include "proto/smtpd/smtpd_int.h"
 
 typedef enum restrict_verdict check_fn(struct session *);
@@ -143,17 +143,15 @@ static enum restrict_verdict check_sasl_authenticated(struct session *s)
 /* Which class is the recipient's domain in? `done` makes a verdict of it. */
 static enum restrict_verdict ask_destination(struct session *s, op_done_fn *done)
 {
-    struct slice local, domain;
-
-    address_split(s->rcpt, &local, &domain);
-    rules_classify(s->service->rules, &s->scope, domain, done, s);
+    rules_classify(s->service->rules, &s->scope, addr_split(slice_str(s->rcpt)).domain, done, s);
     return RESTRICT_WAIT;
 }
 
 /* Ours, and no second routing operator as in "user%elsewhere@ours": section 1.8. */
 static bool is_ours(const struct session *s, enum op_status st, const void *result)
 {
-    return st == OP_OK && *(const enum rules_class *)result != RULES_CLASS_OTHER && !address_has_routing(s->rcpt);
+    return st == OP_OK && *(const enum rules_class *)result != RULES_CLASS_OTHER &&
+           !addr_has_routing(slice_str(s->rcpt));
 }
 
 static const char *lookup_error(enum op_status st, const void *result)

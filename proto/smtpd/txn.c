@@ -5,9 +5,9 @@
  *
  * 250 goes out from on_committed and from nowhere else: the queue calls it after fdatasync.
  */
+#include "core/base/addr.h"
 #include "core/base/alloc.h"
 #include "lookup/matchlist.h"
-#include "proto/grammar/address.h"
 #include "proto/grammar/received.h"
 #include "proto/smtpd/smtpd_int.h"
 
@@ -136,7 +136,7 @@ static void write_missing(struct session *s)
         if (!(scan->has_resent ? scan->has_resent_from : scan->has_from)) {
             buf_printf(&add, "%sFrom: ", resent);
             if (t->env.sender[0])
-                address_quote(&add, t->env.sender);
+                addr_quote(&add, slice_str(t->env.sender));
             else
                 buf_printf(&add, "MAILER-DAEMON@%s", s->conf->myorigin);
             buf_add_char(&add, '\n');

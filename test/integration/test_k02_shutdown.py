@@ -10,15 +10,11 @@ from support.mta import HOSTNAME
 from support.setups import DOMAIN
 
 
-def ask_to_stop(server, number=signal.SIGTERM):
-    server.child.send_signal(number)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_idle(make_mta, folder, owner, number):
     server = setups.hosted_server(make_mta, folder, owner)
-    ask_to_stop(server, number)
-    assert server.child.wait(10) == 0
+    server.ask_to_stop(number)
+    server.stop()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(server.address(), timeout=5)
 
@@ -29,7 +25,7 @@ def test_sessions_get_421(make_mta, folder, owner):
     greeted.ehlo()
     enveloped.ehlo()
     enveloped.envelope("s@client.example", f"u1@{DOMAIN}")
-    ask_to_stop(server)
+    server.ask_to_stop()
     for client in (fresh, greeted, enveloped):
         reply = client.expect(421)
         assert reply.text.startswith(f"4.3.2 {HOSTNAME} ")
@@ -47,7 +43,7 @@ def test_a_message_on_its_way_in_is_finished_or_refused(make_mta, folder, owner)
         client.envelope("s@client.example", f"u1@{DOMAIN}")
         client.cmd("DATA", 354)
         client.send(b"Subject: x\r\n\r\nhalf")
-        ask_to_stop(server)
+        server.ask_to_stop()
         try:
             client.send(b" and half\r\n.\r\n")
             code = client.reply().code
@@ -87,7 +83,7 @@ def send(server, user="u1"):
 def test_a_running_delivery_may_finish(commanded, folder):
     queue_id = send(commanded)
     procs.wait_for(lambda: (folder / "runs").read_text(), what="the command to run")
-    ask_to_stop(commanded)
+    commanded.ask_to_stop()
     (folder / "open").touch()
     commanded.stop()
     assert [entry["status"] for entry in commanded.deliveries(queue_id)] == ["sent"]

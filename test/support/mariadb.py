@@ -66,7 +66,7 @@ def make_template(directory):
     user = [f"--user={_server_user()}"] if os.geteuid() == 0 else []
     procs.run(
         ["mariadb-install-db", "--no-defaults", *user, f"--datadir={data}"]
-        + ["--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=4M"]
+        + ["--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=4M", f"--tmpdir={data}"]
     )
     server = MariaDb(directory / "mariadb-first", data, copy=False)
     server.start()
@@ -96,7 +96,7 @@ class MariaDb:
         log = open(self.directory / "log", "ab")
         self.child = procs.spawn(
             ["/usr/sbin/mariadbd", *_OPTIONS, f"--datadir={self.data}", f"--socket={self.socket}"]
-            + [f"--port={self.port}", f"--pid-file={self.directory}/pid", *self.options],
+            + [f"--port={self.port}", f"--pid-file={self.directory}/pid", f"--tmpdir={self.data}", *self.options],
             user=_server_user(),
             stdout=log,
             stderr=log,

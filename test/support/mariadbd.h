@@ -27,7 +27,7 @@ struct mariadbd {
     pid_t pid; /* 0: not running */
 };
 
-static inline void mariadbd_die(const char *what)
+static inline _Noreturn void mariadbd_die(const char *what)
 {
     fprintf(stderr, "mariadbd: %s\n", what);
     abort();

@@ -81,6 +81,7 @@ class Mta:
         self.log_path = directory / "log"
         self.stderr_path = directory / "stderr"
         self.child = None
+        self.asked = False
 
     def write_config(self):
         self.conf.write_text(config_text(self.main, self.listeners, self.transports))
@@ -95,6 +96,7 @@ class Mta:
     def start(self):
         """Writes the configuration, starts the server and waits until every listener greets."""
         self.write_config()
+        self.asked = False
         with open(self.log_path, "ab") as log, open(self.stderr_path, "ab") as errors:
             self.child = procs.spawn([BINARY, "-c", self.conf], stdout=log, stderr=errors, env=_ENVIRONMENT)
         _running.append(self)
@@ -111,13 +113,20 @@ class Mta:
         except (ConnectionError, SmtpError):
             return False
 
+    def ask_to_stop(self, number=signal.SIGTERM):
+        """Sends the signal, once; stop() waits for what comes of it."""
+        self.child.send_signal(number)
+        self.asked = True
+
     def stop(self):
-        """SIGTERM; asserts a clean end in bounded time and that no sanitizer complained."""
+        """Asks, unless that was done; asserts a clean end in bounded time and that no sanitizer complained."""
         if self.child is None:
             return
+        if not self.asked:
+            self.ask_to_stop()
         child, self.child = self.child, None
         _running.remove(self)
-        status = procs.terminate(child, 30)
+        status = procs.wait_end(child, 30)
         assert status == 0, f"exit status {status}:\n{self.tail()}"
         assert not _SANITIZER.search(self.stderr()), self.tail()
 

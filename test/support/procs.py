@@ -43,15 +43,20 @@ def kill_all():
     _children.clear()
 
 
-def terminate(child, timeout=20, number=signal.SIGTERM):
-    """Asks a child to end and returns its exit status; kills it and fails when it does not end in time."""
-    child.send_signal(number)
+def wait_end(child, timeout=20):
+    """Waits for a child's end and returns its exit status; kills it and fails when it does not end in time."""
     try:
         return child.wait(timeout)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-        raise AssertionError(f"pid {child.pid} did not end within {timeout} s of signal {number}") from None
+        raise AssertionError(f"pid {child.pid} did not end within {timeout} s") from None
+
+
+def terminate(child):
+    """Asks a child to end and waits for that."""
+    child.terminate()
+    return wait_end(child)
 
 
 def run(argv, timeout=60, check=True, **kwargs):

@@ -195,12 +195,31 @@ static void knows_domains_mail_could_go_to(void **state)
     assert_false(addr_domain_valid(slice_make(domain, 257)));
 }
 
+static void routing_operators_are_seen(void **state)
+{
+    static const char *const yes[] = {"a%b@c", "b!a@c", "a@b@c", "b!a", "a%b"}, *const no[] = {"a@b.c", "a", "",
+                                                                                               "@x%y"};
+    struct buf empty = {0};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(yes); i++)
+        assert_true(addr_has_routing(slice_str(yes[i])));
+    for (size_t i = 0; i < ARRAY_LEN(no); i++)
+        assert_false(addr_has_routing(slice_str(no[i])));
+    assert_true(addr_quote(&empty, SLICE_EMPTY)); /* the null sender */
+    assert_int_equal(buf_len(&empty), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(splits_at_the_last_at_sign),     cmocka_unit_test(splits_extensions_as_postfix),
-        cmocka_unit_test(a_nul_is_no_delimiter),          cmocka_unit_test(folds_ascii_only),
-        cmocka_unit_test(quotes_what_is_no_dot_string),   cmocka_unit_test(quoting_stops_at_the_limit),
+        cmocka_unit_test(routing_operators_are_seen),
+        cmocka_unit_test(splits_at_the_last_at_sign),
+        cmocka_unit_test(splits_extensions_as_postfix),
+        cmocka_unit_test(a_nul_is_no_delimiter),
+        cmocka_unit_test(folds_ascii_only),
+        cmocka_unit_test(quotes_what_is_no_dot_string),
+        cmocka_unit_test(quoting_stops_at_the_limit),
         cmocka_unit_test(knows_domains_mail_could_go_to),
     };
 
