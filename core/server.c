@@ -118,7 +118,8 @@ static bool build_services(struct server *sv, struct conf_report *report)
     return ok;
 }
 
-/* In the opposite order. After tables_free the loop runs until every lookup under way has been answered. */
+/* In the opposite order. What was asked of the tables is waited for (each answer is bounded), so that nothing goes on
+ * to a table that is gone. */
 static void unbuild(struct server *sv)
 {
     sv->unbuilding = true;
@@ -131,12 +132,14 @@ static void unbuild(struct server *sv)
     bounce_free(&sv->bounce);
     transports_free(&sv->transports);
     queue_close(&sv->queue);
+    rules_free(&sv->rules);
+    while (op_live(sv->loop) > 0)
+        loop_turn(sv->loop);
     tables_free(&sv->tables);
     loop_run(sv->loop);
     for (size_t i = 0; sv->services != NULL && i < sv->conf->nlisteners; i++)
         smtpd_service_free(&sv->services[i]);
     mem_free(sv->services);
-    rules_free(&sv->rules);
     conf_unref(&sv->conf);
     loop_free(&sv->loop);
 }
@@ -371,10 +374,9 @@ static void on_stop_signal(void *arg, int signum)
 {
     struct server *sv = arg;
 
-    if (sv->unbuilding)
-        return;
-    if (sv->stopping) { /* twice: at once */
-        loop_stop(sv->loop);
+    if (sv->stopping) {
+        if (signum == SIGINT && !sv->unbuilding) /* Ctrl-C again: somebody does not want to wait */
+            loop_stop(sv->loop);
         return;
     }
     sv->stopping = true;

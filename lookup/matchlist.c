@@ -188,17 +188,6 @@ void matchlist_free(struct matchlist **mp)
     mem_free(m);
 }
 
-const char *matchlist_next_plain(const struct matchlist *m, size_t *at)
-{
-    while (*at < m->count) {
-        const struct item *item = &m->items[(*at)++];
-
-        if (item->kind == ITEM_PLAIN && !item->negated)
-            return item->text;
-    }
-    return NULL;
-}
-
 /* ---- matching ---- */
 
 struct subject {

@@ -28,7 +28,5 @@ void matchlist_free(struct matchlist **);
 void matchlist_match(const struct matchlist *, struct op_scope *, struct slice key, op_done_fn *done, void *owner);
 /* The same at once: 1 matched, 0 not, -1 the answer depends on a table: ask matchlist_match. */
 int matchlist_match_now(const struct matchlist *, struct slice key);
-/* Walks the plain, not negated patterns of the list: *at starts at 0; NULL at the end. */
-const char *matchlist_next_plain(const struct matchlist *, size_t *at);
 
 #endif

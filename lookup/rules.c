@@ -116,31 +116,6 @@ static const char *const domain_parameters[RULES_CLASS_OTHER] = {
     [RULES_CLASS_RELAY] = "relay_domains",
 };
 
-/* One domain in two classes: the first wins, which is seldom what was meant. */
-static void check_overlap(const struct rules *r, enum rules_class first, enum rules_class second, struct buf *err)
-{
-    size_t at = 0, in_second;
-    const char *a, *b;
-
-    while ((a = matchlist_next_plain(r->domains[first], &at)) != NULL) {
-        in_second = 0;
-        while ((b = matchlist_next_plain(r->domains[second], &in_second)) != NULL)
-            if (slice_ieq(slice_str(a), slice_str(b)))
-                buf_printf(err, "warning: %s is listed in both %s and %s; %s wins\n", a, domain_parameters[first],
-                           domain_parameters[second], domain_parameters[first]);
-    }
-}
-
-/* relay_domains may repeat mydestination: that was Postfix's default once. */
-static void check_overlaps(const struct rules *r, struct buf *err)
-{
-    check_overlap(r, RULES_CLASS_LOCAL, RULES_CLASS_VIRTUAL_ALIAS, err);
-    check_overlap(r, RULES_CLASS_LOCAL, RULES_CLASS_VIRTUAL_MAILBOX, err);
-    check_overlap(r, RULES_CLASS_VIRTUAL_ALIAS, RULES_CLASS_VIRTUAL_MAILBOX, err);
-    check_overlap(r, RULES_CLASS_VIRTUAL_ALIAS, RULES_CLASS_RELAY, err);
-    check_overlap(r, RULES_CLASS_VIRTUAL_MAILBOX, RULES_CLASS_RELAY, err);
-}
-
 struct rules *rules_new(struct loop *loop, struct tables *tables, const struct conf *conf, struct buf *err)
 {
     struct rules *r = NEW(struct rules);
@@ -169,9 +144,7 @@ struct rules *rules_new(struct loop *loop, struct tables *tables, const struct c
     r->transport_maps = open_maps(tables, "transport_maps", conf->transport_maps, err);
     r->transport_parents = parents_match(conf, "transport_maps");
     r->propagate_extensions = propagates(conf, "virtual");
-    if (ok && r->transport_maps != NULL)
-        check_overlaps(r, err);
-    else
+    if (!ok || r->transport_maps == NULL)
         rules_free(&r);
     return r;
 }

@@ -27,18 +27,10 @@ struct table_file {
 
 /* ---- the text; any thread ---- */
 
-/* Takes the key off the line: unquoted into `key`. False when its quotes do not match. */
-static bool take_key(struct slice *line, struct buf *key)
+static bool take_quoted_key(struct slice *line, struct buf *key)
 {
-    size_t i = 0;
+    size_t i;
 
-    if (line->n == 0 || line->p[0] != '"') {
-        while (i < line->n && !ascii_space(line->p[i]))
-            i++;
-        buf_add(key, line->p, i);
-        *line = slice_from(*line, i);
-        return true;
-    }
     for (i = 1; i < line->n && line->p[i] != '"'; i++) {
         if (line->p[i] == '\\' && i + 1 < line->n)
             i++;
@@ -47,7 +39,35 @@ static bool take_key(struct slice *line, struct buf *key)
     if (i == line->n)
         return false;
     *line = slice_from(*line, i + 1);
+    if (line->n > 0 && line->p[0] == ':') {
+        *line = slice_from(*line, 1);
+        return true;
+    }
     return line->n == 0 || ascii_space(line->p[0]);
+}
+
+/*
+ * Takes the key off the line: unquoted into `key`. False when its quotes do not match. Postfix has postalias(1) for
+ * files in the form of aliases(5) and postmap(1) for the others, and asks both by the same type; here the line itself
+ * says it: the colon of "name: value" and of "name:value" is not part of the key.
+ */
+static bool take_key(struct slice *line, struct buf *key)
+{
+    size_t i = 0, colon;
+
+    if (line->n > 0 && line->p[0] == '"')
+        return take_quoted_key(line, key);
+    while (i < line->n && !ascii_space(line->p[i]))
+        i++;
+    if (slice_trim(slice_from(*line, i)).n == 0)
+        colon = slice_find(*line, ':');
+    else
+        colon = i > 0 && line->p[i - 1] == ':' ? i - 1 : SLICE_NOT_FOUND;
+    if (colon == SLICE_NOT_FOUND || colon == 0)
+        colon = i;
+    buf_add(key, line->p, colon);
+    *line = slice_from(*line, colon < i ? colon + 1 : i);
+    return true;
 }
 
 static const char *add_line(struct pairs *pairs, struct slice line, struct buf *key, struct buf *folded)
@@ -67,8 +87,6 @@ static const char *add_line(struct pairs *pairs, struct slice line, struct buf *
     if (map_get(&pairs->map, buf_slice(folded)) != NULL)
         return "the key is there already; this line is not used";
     map_put(&pairs->map, buf_slice(folded), arena_slice_dup(&pairs->arena, value));
-    if (buf_slice(key).p[buf_len(key) - 1] == ':')
-        return "the key ends in a colon: is this an alias file?";
     return NULL;
 }
 

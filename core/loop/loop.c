@@ -94,7 +94,9 @@ void loop_run(struct loop *l)
 
 void loop_turn(struct loop *l)
 {
+    l->turning = true;
     uv_run(&l->uv, UV_RUN_ONCE);
+    l->turning = false;
 }
 
 void loop_stop(struct loop *l)

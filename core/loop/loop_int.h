@@ -17,6 +17,7 @@ struct loop {
     struct list signals; /* struct loop_signal */
     struct list ops;     /* op.in_all */
     size_t nops;
+    bool turning;     /* in loop_turn */
     bool closing;     /* loop_free is at work: nothing is started any more */
     uv_timer_t clock; /* the one timer: fires for the earliest of the heap */
     struct timer **heap;

@@ -98,6 +98,8 @@ static void on_clock(uv_timer_t *h)
         t->fn(t->arg);
     }
     set_clock(l);
+    if (l->turning)
+        uv_stop(&l->uv); /* timers run before the poll too: this turn has had its event and must not sleep */
 }
 
 void timer_loop_init(struct loop *l)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,17 +34,22 @@ static inline _Noreturn void mariadbd_die(const char *what)
     abort();
 }
 
-/* A socket bound to a loopback port of its own. While it does not listen, connections to the port are refused. */
+/*
+ * A socket bound to a loopback port of its own. While it does not listen, connections to the port are refused. The port
+ * is below those that the kernel gives to clients, so that nobody has it by chance when a server starts there again.
+ */
 static inline int mariadbd_bound_socket(int *port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || getsockname(fd, (struct sockaddr *)&a, &n) != 0)
-        mariadbd_die("no port");
-    *port = ntohs(a.sin_port);
-    return fd;
+    for (int i = 0; i < 100; i++) {
+        *port = 12000 + (int)arc4random_uniform(20000);
+        a.sin_port = htons((uint16_t)*port);
+        if (bind(fd, (struct sockaddr *)&a, sizeof a) == 0)
+            return fd;
+    }
+    mariadbd_die("no port");
 }
 
 /* An administrator's connection, to be closed with mysql_close; NULL when the server does not answer. */
@@ -99,7 +105,7 @@ static inline long mariadbd_status_on(MYSQL *m, const char *name)
 /* False when it ends before it serves: somebody else may have taken the port. */
 static inline bool mariadbd_try(struct mariadbd *s)
 {
-    char datadir[96], socket_path[128], port[32], user[64], log[96];
+    char datadir[96], tmpdir[96], socket_path[128], port[32], user[64], log[96];
     struct passwd *me = getpwuid(getuid());
     const char *argv[] = {"mariadbd",
                           "--no-defaults",
@@ -110,12 +116,14 @@ static inline bool mariadbd_try(struct mariadbd *s)
                           "--innodb-log-file-size=4M",
                           "--innodb-flush-log-at-trx-commit=0",
                           datadir,
+                          tmpdir,
                           socket_path,
                           port,
                           user,
                           NULL};
 
     snprintf(datadir, sizeof datadir, "--datadir=%s/data", s->dir);
+    snprintf(tmpdir, sizeof tmpdir, "--tmpdir=%s/tmp", s->dir);
     snprintf(socket_path, sizeof socket_path, "--socket=%s", s->socket);
     snprintf(port, sizeof port, "--port=%d", s->port);
     snprintf(user, sizeof user, "--user=%s", me ? me->pw_name : "nobody");
@@ -162,11 +170,13 @@ static inline void mariadbd_create(struct mariadbd *s)
     strcpy(s->dir, "/tmp/mta-mariadbd-XXXXXX");
     if (mkdtemp(s->dir) == NULL)
         mariadbd_die("no directory");
+    snprintf(command, sizeof command, "%s/tmp", s->dir); /* in a shared one servers remove each other's tables */
+    mkdir(command, 0700);
     snprintf(s->socket, sizeof s->socket, "%s/socket", s->dir);
     snprintf(command, sizeof command,
-             "mariadb-install-db --no-defaults --datadir=%s/data --user=\"$(id -un)\" --skip-test-db "
+             "mariadb-install-db --no-defaults --datadir=%s/data --tmpdir=%s/tmp --user=\"$(id -un)\" --skip-test-db "
              "--auth-root-authentication-method=normal --innodb-log-file-size=4M >%s/log 2>&1",
-             s->dir, s->dir);
+             s->dir, s->dir, s->dir);
     if (system(command) != 0)
         mariadbd_die("mariadb-install-db failed (packages: test/setup/packages.sh test)");
     for (int i = 0; i < 5; i++) {

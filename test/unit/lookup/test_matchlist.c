@@ -297,20 +297,6 @@ static void a_match_outlives_asker_and_list(void **state)
     assert_string_equal(buf_cstr(&f->log), "a.example ");
 }
 
-static void walks_plain_patterns(void **state)
-{
-    struct fixture *f = *state;
-    struct matchlist *m;
-    size_t at = 0;
-
-    add(f, "fake:a", NULL);
-    m = compile(f, "a, !b, fake:a, c", MATCHLIST_STRING);
-    assert_string_equal(matchlist_next_plain(m, &at), "a");
-    assert_string_equal(matchlist_next_plain(m, &at), "c");
-    assert_null(matchlist_next_plain(m, &at));
-    matchlist_free(&m);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,7 +308,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_table_of_patterns_is_not_asked_for_parents, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_is_no_match_and_no_miss, setup, teardown),
         cmocka_unit_test_setup_teardown(a_match_outlives_asker_and_list, setup, teardown),
-        cmocka_unit_test_setup_teardown(walks_plain_patterns, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,28 +114,6 @@ static void classes_from_tables_and_their_failures(void **state)
     assert_class(f, "relay.example", "failed: fake failure");
 }
 
-static void warns_of_overlapping_classes(void **state)
-{
-    struct rules_fixture *f = *state;
-    const char *err;
-
-    rules_fixture_open(f);
-    assert_string_equal(buf_cstr(&f->look.err), "");
-    f->conf.mydestination = "local.example, both.example";
-    f->conf.virtual_alias_domains = "Both.example, two.example, !local.example";
-    f->conf.virtual_mailbox_domains = "two.example";
-    f->conf.relay_domains = "two.example, local.example";
-    rules_fixture_open(f);
-    err = buf_cstr(&f->look.err);
-    assert_non_null(strstr(err, "warning: both.example is listed in both mydestination and virtual_alias_domains"));
-    assert_non_null(
-        strstr(err, "warning: two.example is listed in both virtual_alias_domains and virtual_mailbox_domains"));
-    assert_non_null(strstr(err, "warning: two.example is listed in both virtual_alias_domains and relay_domains"));
-    assert_non_null(strstr(err, "warning: two.example is listed in both virtual_mailbox_domains and relay_domains"));
-    /* Postfix's old default, relay_domains = $mydestination, is no mistake; nor is a negated pattern */
-    assert_null(strstr(err, "local.example"));
-}
-
 static void names_the_parameter_of_each_mistake(void **state)
 {
     struct rules_fixture *f = *state;
@@ -193,7 +171,6 @@ int main(void)
         RULES_TEST(the_first_class_wins),
         RULES_TEST(relay_domains_below_by_configuration),
         RULES_TEST(classes_from_tables_and_their_failures),
-        RULES_TEST(warns_of_overlapping_classes),
         RULES_TEST(names_the_parameter_of_each_mistake),
         RULES_TEST(questions_end_with_the_rules),
     };

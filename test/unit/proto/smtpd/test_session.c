@@ -102,10 +102,10 @@ static void world_end(struct world *w)
 
     smtpd_free(&w->smtpd);
     queue_close(&w->queue);
+    rules_free(&w->rules);
     tables_free(&w->tables);
     loop_run(w->loop);
     smtpd_service_free(&w->service);
-    rules_free(&w->rules);
     conf_unref(&w->conf);
     assert_int_equal(op_live(w->loop), 0);
     loop_free(&w->loop);
