@@ -8,6 +8,7 @@
 #include "core/base/assert.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 /* The value of another parameter; NULL with x->failure set. */
 static const char *value_of(struct conf_expansion *x, const char *name)
@@ -88,6 +89,14 @@ static bool compute_mynetworks(struct conf_expansion *x, const char **text)
     return true;
 }
 
+/* hash:/etc/aliases where there is that file; a container, or a machine that never had a mail server, has none. */
+static bool compute_alias_maps(struct conf_expansion *x, const char **text)
+{
+    (void)x;
+    *text = access("/etc/aliases", F_OK) == 0 ? "hash:/etc/aliases" : "";
+    return true;
+}
+
 static const struct {
     const char *name;
     bool (*compute)(struct conf_expansion *, const char **text);
@@ -96,6 +105,7 @@ static const struct {
     {"myhostname", compute_myhostname},
     {"mydomain", compute_mydomain},
     {"mynetworks", compute_mynetworks},
+    {"alias_maps", compute_alias_maps},
 };
 
 bool conf_default_compute(struct conf_expansion *x, const char *name, const char **text)

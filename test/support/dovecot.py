@@ -21,6 +21,7 @@ first_valid_uid = 1
 mail_fsync = never
 auth_mechanisms = plain
 default_internal_user = {internal}
+default_internal_group = {internal_group}
 default_login_user = {login}
 service auth {{
   unix_listener auth-userdb {{
@@ -92,9 +93,9 @@ class Dovecot:
         log = directory / "log"
         log.touch()
         log.chmod(0o666)  # deliver logs there too, as the mail's owner
-        names = {"internal": user, "login": user}
+        names = {"internal": user, "internal_group": group, "login": user}
         if os.geteuid() == 0:
-            names = {"internal": "dovecot", "login": "dovenull"}
+            names = {"internal": "dovecot", "internal_group": "dovecot", "login": "dovenull"}
             shutil.chown(self.mail, user, group)
         template = _CONF_2_4 if _version() >= (2, 4) else _CONF_2_3
         self.conf.write_text(template.format(dir=directory, user=user, group=group, **names))
