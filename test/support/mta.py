@@ -105,7 +105,10 @@ class Mta:
         return self
 
     def _greets(self, name):
-        assert self.child.poll() is None, f"mta ended with {self.child.returncode}:\n{self.tail()}"
+        if self.child.poll() is not None:
+            status, self.child = self.child.returncode, None
+            _running.remove(self)
+            raise AssertionError(f"mta ended with {status}:\n{self.tail()}")
         try:
             with Smtp(self.address(name), timeout=5) as smtp:
                 smtp.quit()
