@@ -142,6 +142,8 @@ static void unbuild(struct server *sv)
     mem_free(sv->services);
     conf_unref(&sv->conf);
     loop_free(&sv->loop);
+    signal(SIGTERM, SIG_IGN); /* the loop handled them until now; what is left is to exit with the right status */
+    signal(SIGINT, SIG_IGN);
 }
 
 int server_check(const char *conf_path)

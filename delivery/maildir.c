@@ -72,15 +72,6 @@ static const struct conf *conf_of(const struct maildir_job *m)
 
 /* ---- preparing ---- */
 
-/* Does mail of virtual_mailbox_domains come here? */
-static bool is_virtual_transport(const struct transport *t)
-{
-    struct slice configured = slice_str(t->set->conf->virtual_transport);
-    struct slice name = slice_head(configured, slice_find(configured, ':'));
-
-    return slice_eq(name, slice_str(t->conf->name)) && t->set->conf->virtual_mailbox_domains[0] != '\0';
-}
-
 /* Opens what one parameter lists; complaints, a line each, are about the parameter. */
 static struct maps *open_maps(const struct transport *t, const char *name, const char *list, struct buf *err)
 {
@@ -88,8 +79,6 @@ static struct maps *open_maps(const struct transport *t, const char *name, const
     struct maps *maps = maps_new(t->tables, list, &why);
     struct slice rest, line;
 
-    if (maps != NULL && maps_empty(maps) && is_virtual_transport(t))
-        buf_add_str(&why, "it is empty: no mail can be delivered");
     rest = buf_len(&why) > 0 ? buf_slice(&why) : SLICE_EMPTY;
     while ((line = slice_token(&rest, "\n")).n > 0)
         buf_printf(err, "%s: %.*s\n", name, (int)line.n, line.p);

@@ -160,12 +160,21 @@ static void check_maildir(const struct work *w)
 {
     const struct conf *c = w->conf;
     const struct conf_transport *t = transport_of(w, c->virtual_transport);
+    const struct {
+        const char *name, *value;
+    } needed[] = {{"virtual_mailbox_maps", c->virtual_mailbox_maps},
+                  {"virtual_uid_maps", c->virtual_uid_maps},
+                  {"virtual_gid_maps", c->virtual_gid_maps}};
 
+    /* Warnings: transport_maps may send all of these domains elsewhere. */
     if (c->virtual_mailbox_domains[0] == '\0' || t == NULL || t->type != CONF_TRANSPORT_TYPE_MAILDIR)
         return;
     if (c->virtual_mailbox_base[0] != '/')
         COMPLAIN(w, WARNING, "virtual_mailbox_base",
                  "the directory of the mailboxes is needed, beginning with a slash");
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+        if (needed[i].value[0] == '\0')
+            COMPLAIN(w, WARNING, needed[i].name, "it is empty: no mail can be delivered to a mailbox");
     if (c->virtual_mailbox_limit > 0 &&
         (c->message_size_limit == 0 || c->message_size_limit > c->virtual_mailbox_limit))
         COMPLAIN(w, ERROR, "virtual_mailbox_limit",

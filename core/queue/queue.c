@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LOG_PAGES       2000 /* 8 MiB: larger gains nothing, and a checkpoint of it takes some milliseconds */
@@ -27,6 +28,8 @@
 #define FREE_PAGES      1024 /* 4 MiB stay free in the file for the messages to come */
 #define SHRINK_PAGES    1024 /* given back in one go */
 #define UNFINISHED_MOST 4096
+#define LOCK_PAUSE_MS   50
+#define LOCK_TRIES      40
 
 /* ---- the writer thread ---- */
 
@@ -278,6 +281,22 @@ static struct status in_use(const char *directory, int lock)
 }
 
 /* Takes the lock that says whose queue this is, for life; -1 and *why when it cannot be had. */
+/*
+ * The lock belongs to the open file, which a child has too between fork and exec: one that a kill -9 of ours left
+ * there lets go within moments, so a lock that is taken is tried for a while.
+ */
+static bool lock_soon(int fd)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+
+    for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (i == LOCK_TRIES)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 static int lock_directory(const char *directory, struct status *why)
 {
     char *path = mem_printf("%s/lock", directory);
@@ -288,7 +307,7 @@ static int lock_directory(const char *directory, struct status *why)
         *why = bad_directory(directory, errno);
         return -1;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (!lock_soon(fd)) {
         *why = in_use(directory, fd);
         close(fd);
         return -1;

@@ -347,10 +347,26 @@ static bool too_many(struct session *s)
     return limit > 0 && c->sessions > limit && matchlist_match_now(s->service->exceptions, key) != 1;
 }
 
+/*
+ * local_header_rewrite_clients: whose missing headers are added. Words of the list that ask for what is not there yet
+ * (AUTH, tables) match nobody; smtpd_service_new has said so.
+ */
+static bool is_local_client(const struct session *s)
+{
+    struct slice rest = slice_str(s->conf->local_header_rewrite_clients), word;
+
+    while ((word = slice_token(&rest, ", \t\r\n")).n > 0)
+        if ((slice_ieq(word, SLICE_LIT("permit_inet_interfaces")) && conf_is_own_address(s->conf, s->addr.host)) ||
+            (slice_ieq(word, SLICE_LIT("permit_mynetworks")) && s->in_mynetworks))
+            return true;
+    return false;
+}
+
 static void greet(struct session *s)
 {
     struct log_ctx log = plain_log(s);
 
+    s->local_client = is_local_client(s);
     log_event(LOG_CONNECT, &log, "connect from %s[%s]", s->name, s->addr.host);
     if (s->server->draining) {
         s->shutdown = true;
@@ -389,7 +405,6 @@ static void identify(struct session *s)
     s->addr = stream_peer(s->stream);
     addr = slice_str(s->addr.host);
     s->name = slice_eq(addr, SLICE_LIT("127.0.0.1")) || slice_eq(addr, SLICE_LIT("::1")) ? "localhost" : "unknown";
-    s->local_client = conf_is_own_address(s->conf, s->addr.host);
 }
 
 void smtpd_accept(void *arg, struct stream *stream)

@@ -89,6 +89,23 @@ static const char *list_text(const struct conf *c, enum restrict_list_id id, con
     return lists[id].text;
 }
 
+/* Says which words of local_header_rewrite_clients match nobody: see is_local_client in session.c. */
+static void check_local_clients(const struct conf *c, struct buf *err)
+{
+    static const char *const known[] = {"permit_inet_interfaces", "permit_mynetworks", "permit_sasl_authenticated"};
+    struct slice rest = slice_str(c->local_header_rewrite_clients), word;
+
+    while ((word = slice_token(&rest, ", \t\r\n")).n > 0) {
+        size_t i = 0;
+
+        while (i < ARRAY_LEN(known) && !slice_ieq(word, slice_str(known[i])))
+            i++;
+        if (i == ARRAY_LEN(known))
+            buf_printf(err, "warning: local_header_rewrite_clients: \"%.*s\" is not known or not supported yet\n",
+                       (int)word.n, word.p);
+    }
+}
+
 static bool compile_lists(struct smtpd_service *sv, struct buf *err)
 {
     bool ok = true;
@@ -122,6 +139,7 @@ struct smtpd_service *smtpd_service_new(struct smtpd *d, struct tables *tables, 
     sv->exceptions = matchlist_new(tables, sv->conf->smtpd_client_event_limit_exceptions, MATCHLIST_NETWORK, err);
     sv->bare_newline_exclusions =
         matchlist_new(tables, sv->conf->smtpd_forbid_bare_newline_exclusions, MATCHLIST_NETWORK, err);
+    check_local_clients(sv->conf, err);
     sv->ehlo = ehlo_offered(sv->conf, err);
     if (!ok || !sv->mynetworks || !sv->exceptions || !sv->bare_newline_exclusions)
         smtpd_service_free(&sv);

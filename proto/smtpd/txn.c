@@ -148,11 +148,37 @@ static void write_missing(struct session *s)
     buf_release(&add);
 }
 
-static void write_held(struct txn *t, uint64_t n)
+static bool is_dropped(const struct conf *c, struct slice name)
 {
+    struct slice rest = slice_str(c->message_drop_headers), word;
+
+    while ((word = slice_token(&rest, ", \t\r\n")).n > 0)
+        if (slice_ieq(word, name))
+            return true;
+    return false;
+}
+
+/* message_drop_headers: what is not for the recipients' eyes (Bcc:), or not for a client to say (Return-Path:). */
+static void write_kept_headers(struct session *s, struct slice headers)
+{
+    struct slice name, value, raw;
+
+    while (header_next(&headers, &name, &value, &raw))
+        if (!is_dropped(s->conf, name))
+            queue_write(s->txn.writer, raw);
+    queue_write(s->txn.writer, headers);
+}
+
+static void write_held(struct session *s, uint64_t n)
+{
+    struct txn *t = &s->txn;
+
     if (t->written == 0 && t->scan.mbox_line && n > 0)
         queue_write(t->writer, SLICE_LIT("X-Mailbox-Line: ")); /* an mbox "From " line is no header */
-    queue_write(t->writer, slice_head(buf_slice(&t->held), (size_t)n));
+    if (t->headers_written)
+        queue_write(t->writer, slice_head(buf_slice(&t->held), (size_t)n));
+    else
+        write_kept_headers(s, slice_head(buf_slice(&t->held), (size_t)n));
     buf_consume(&t->held, (size_t)n);
     t->written += n;
 }
@@ -165,13 +191,13 @@ static void write_headers(struct session *s)
 {
     struct txn *t = &s->txn;
 
-    write_held(t, t->scan.settled - t->written);
+    write_held(s, t->scan.settled - t->written);
     if (t->scan.ended) {
         write_missing(s);
         t->headers_written = true;
     } else if (buf_len(&t->held) > (size_t)s->conf->header_size_limit) {
-        write_held(t, buf_len(&t->held));
         t->headers_written = true;
+        write_held(s, buf_len(&t->held));
     }
 }
 
@@ -191,7 +217,7 @@ void txn_content(struct session *s)
         write_headers(s);
     }
     if (t->headers_written)
-        write_held(t, buf_len(&t->held));
+        write_held(s, buf_len(&t->held));
     if (buf_len(&t->held) == 0)
         buf_release(&t->held);
 }
@@ -249,7 +275,7 @@ enum step txn_content_end(struct session *s)
     if (!t->headers_written) {
         header_scan_finish(&t->scan);
         write_headers(s);
-        write_held(t, buf_len(&t->held));
+        write_held(s, buf_len(&t->held));
     }
     log_event(LOG_MESSAGE_ID, &log, "message-id=%s", t->scan.message_id);
     return STEP_NEXT;

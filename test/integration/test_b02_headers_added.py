@@ -61,3 +61,10 @@ def test_other_headers(hosted):
     """They pass unchanged, in their order, folded as they were."""
     body = b"Subject: a\r\n\tb\r\nX-A: 1\r\nx-a: 2\r\nDate: x\r\nMessage-Id: x\r\nFrom: x\r\n\r\n"
     assert deliver(hosted, "u8", body, stranger=True)[1] == maildir.stored(body)
+
+
+def test_dropped_headers(hosted):
+    """message_drop_headers: Bcc would tell the others, Return-Path is ours to write; whatever the case, folded or not."""
+    kept = b"Subject: x\r\nX-Bcc: stays\r\nFrom: x\r\nDate: x\r\nMessage-Id: x\r\n"
+    body = b"BCC: a@x.example,\r\n b@x.example\r\n" + kept + b"Return-Path: <forged@x.example>\r\nresent-bcc: c@x.example\r\n\r\nBcc: in the body\r\n"
+    assert deliver(hosted, "u9", body, stranger=True)[1] == maildir.stored(kept + b"\r\nBcc: in the body\r\n")

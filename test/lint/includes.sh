@@ -62,7 +62,7 @@ quarantine 'sasl/' 'proto/auth/*'
 for file in $(git ls-files '*.c' ':!test'); do
     grep -nHE '\b(strcpy|strcat|sprintf|gets|system|popen|strtok|atoi|gethostbyname)\(' "$file" && bad=1
     case "$file" in
-    core/loop/* | core/queue/queue_sql*) ;;
+    core/loop/* | core/queue/queue_sql* | core/queue/queue.c) ;; # at start: nothing runs yet
     *) grep -nHE '\b(sleep|usleep|nanosleep)\(' "$file" && bad=1 ;;
     esac
 done

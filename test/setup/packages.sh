@@ -75,7 +75,9 @@ main() {
     test) wanted=("${build_packages[@]}" "${quickstart_packages[@]}" "${test_packages[@]}") ;;
     *) fail "usage: $0 build|quickstart|test" ;;
   esac
-  command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || fail 'this needs Debian 12 or 13 (no dpkg-query or apt-get here)'
+  if ! command -v apt-get >/dev/null; then
+    fail 'this needs Debian 12 or 13 (no apt-get here)'
+  fi
 
   # shellcheck disable=SC2207  # package names hold no spaces
   missing=($(missing_of "${wanted[@]}"))

@@ -98,6 +98,9 @@ static const struct {
      "0: warning: relay_transport: relay is not supported yet: mail for $relay_domains is deferred"},
     {"virtual_mailbox_domains = a.example",
      "0: warning: virtual_mailbox_base: the directory of the mailboxes is needed, beginning with a slash"},
+    {"virtual_mailbox_domains = a.example\nvirtual_mailbox_base = /v\nvirtual_mailbox_maps = static:a/\n"
+     "virtual_uid_maps = static:5000",
+     "0: warning: virtual_gid_maps: it is empty: no mail can be delivered to a mailbox"},
     {"virtual_mailbox_domains = a.example\nvirtual_mailbox_base = /v\nvirtual_mailbox_limit = 1000",
      "3: error: virtual_mailbox_limit: it is smaller than message_size_limit: mail that was accepted would not fit"},
     /* limits */
@@ -228,7 +231,9 @@ static const char *const fine[] = {
     "smtpd_relay_restrictions = permit_mynetworks reject_unauth_destination",
     "smtpd_relay_restrictions = permit\nsmtpd_recipient_restrictions = permit_mynetworks, reject",
     "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = check_policy_service { inet:x:1, timeout=10s } defer",
-    "relay_domains =\nvirtual_mailbox_domains = a.example\nvirtual_mailbox_base = /v",
+    "relay_domains =\nvirtual_mailbox_domains = a.example\nvirtual_mailbox_base = /v\nvirtual_mailbox_maps = "
+    "static:a/\n"
+    "virtual_uid_maps = static:5000\nvirtual_gid_maps = static:5000",
     "[transport t]\ntype = discard\nmaxproc = $default_process_limit",
 };
 
