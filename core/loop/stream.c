@@ -300,18 +300,6 @@ void stream_write(struct stream *s, struct slice text)
     loop_defer(s->loop, &s->flush, flush_now, s);
 }
 
-void stream_printf(struct stream *s, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (s->closing || s->failed)
-        return;
-    va_start(ap, fmt);
-    buf_vprintf(&s->out, fmt, ap);
-    va_end(ap);
-    loop_defer(s->loop, &s->flush, flush_now, s);
-}
-
 size_t stream_pending(const struct stream *s)
 {
     return buf_len(&s->out) + buf_len(&s->writing);

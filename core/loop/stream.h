@@ -32,7 +32,6 @@ void stream_pause(struct stream *);
 void stream_resume(struct stream *);
 /* Appends to the output, which the kernel gets at the end of this turn. Fine on a failed stream (dropped). */
 void stream_write(struct stream *, struct slice);
-void stream_printf(struct stream *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Bytes of output not yet with the kernel: the owner's means to bound it. */
 size_t stream_pending(const struct stream *);
 /* Closes at once; what is still to be written is dropped. Nulls the pointer. */

@@ -275,6 +275,11 @@ static void pump_again(void *arg)
     dispatch_pump(arg);
 }
 
+void dispatch_later(struct session *s)
+{
+    loop_defer(s->server->loop, &s->pump_task, pump_again, s);
+}
+
 /*
  * A session may be freed by what it does here only after this has returned (loop_free_later), so that `closing` and
  * the magic can be looked at.
@@ -287,7 +292,7 @@ void dispatch_pump(struct session *s)
             return;
         }
         if (n == DISPATCH_BURST) {
-            loop_defer(s->server->loop, &s->pump_task, pump_again, s);
+            dispatch_later(s);
             return;
         }
         if (!more(s)) {

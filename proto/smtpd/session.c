@@ -213,11 +213,6 @@ static void restart_timer(struct session *s)
 
 /* ---- flow ---- */
 
-static void pump_later(void *arg)
-{
-    dispatch_pump(arg);
-}
-
 void session_flush(struct session *s)
 {
     stream_write(s->stream, buf_slice(&s->reply));
@@ -237,7 +232,7 @@ static void reply_out(void *arg)
     }
     restart_timer(s);
     if (s->ended || s->shutdown || stream_input(s->stream).n > 0)
-        loop_defer(s->server->loop, &s->pump_task, pump_later, s);
+        dispatch_later(s);
 }
 
 /* smtpd_soft_error_limit: a client that makes many errors waits for each further reply. */
@@ -289,8 +284,7 @@ static void on_data(void *arg)
 
     if (s->phase != SESSION_PHASE_COMMAND && !s->waiting)
         restart_timer(s); /* a command line must be complete in time, content must go on */
-    if (stream_pending(s->stream) < SESSION_OUTPUT_MAX)
-        dispatch_pump(s);
+    dispatch_pump(s);
 }
 
 static void on_drain(void *arg)
@@ -298,7 +292,7 @@ static void on_drain(void *arg)
     struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
 
     if (!s->waiting && stream_input(s->stream).n > 0)
-        loop_defer(s->server->loop, &s->pump_task, pump_later, s);
+        dispatch_later(s);
 }
 
 static void on_end(void *arg, const char *error)

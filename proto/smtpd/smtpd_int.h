@@ -217,6 +217,8 @@ void session_close(struct session *);
 
 /* Works on what has come: command lines, content. Called when there is input or the last command is over. */
 void dispatch_pump(struct session *);
+/* The same from the loop, once the current callbacks have returned. */
+void dispatch_later(struct session *);
 /* Continues the command in progress at its next station; `step` is what the last one came to. */
 void dispatch_continue(struct session *, enum step);
 
