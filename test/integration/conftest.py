@@ -137,6 +137,14 @@ def hosted(make_module_mta, module_folder, owner):
     return setups.hosted_server(make_module_mta, module_folder, owner)
 
 
+def pytest_collection_modifyitems(items):
+    """Tests marked `long` are for test/run --long; without it a file of nothing else still passes."""
+    if os.environ.get("MTA_LONG_TESTS") != "1":
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="long"))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failed test's report shows the log of the servers that were running."""
