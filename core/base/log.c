@@ -51,19 +51,38 @@ static size_t put(int printed, size_t room)
     return (size_t)printed < room ? (size_t)printed : room - 1;
 }
 
-static size_t head(char *line, size_t room, const struct log_ctx *ctx, enum log_event ev)
+/* What many lines in a row have in common: made anew each second. */
+struct moment {
+    time_t second;
+    int pid;
+    char text[40]; /* "Nov 22 17:09:23" */
+};
+
+static const struct moment *moment_now(void)
 {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    const char *tag = ctx && ctx->syslog_name ? ctx->syslog_name : name ? name : "postfix";
-    const char *agent = ctx && ctx->agent ? ctx->agent : events[ev].agent;
+    static _Thread_local struct moment m;
     time_t now = time(NULL);
     struct tm tm;
+
+    if (m.second != now) {
+        localtime_r(&now, &tm);
+        snprintf(m.text, sizeof m.text, "%.3s %2d %02d:%02d:%02d", months + tm.tm_mon * 3, tm.tm_mday, tm.tm_hour,
+                 tm.tm_min, tm.tm_sec);
+        m.pid = (int)getpid();
+        m.second = now;
+    }
+    return &m;
+}
+
+static size_t head(char *line, size_t room, const struct log_ctx *ctx, enum log_event ev)
+{
+    const char *tag = ctx && ctx->syslog_name ? ctx->syslog_name : name ? name : "postfix";
+    const char *agent = ctx && ctx->agent ? ctx->agent : events[ev].agent;
+    const struct moment *m = moment_now();
     size_t n;
 
-    localtime_r(&now, &tm);
-    n = put(snprintf(line, room, "%.3s %2d %02d:%02d:%02d %s %s/%s[%d]: ", months + tm.tm_mon * 3, tm.tm_mday,
-                     tm.tm_hour, tm.tm_min, tm.tm_sec, host ? host : "localhost", tag, agent, (int)getpid()),
-            room);
+    n = put(snprintf(line, room, "%s %s %s/%s[%d]: ", m->text, host ? host : "localhost", tag, agent, m->pid), room);
     n += put(snprintf(line + n, room - n, "%s", level_prefix[events[ev].level]), room - n);
     if (ctx && ctx->qid)
         n += put(snprintf(line + n, room - n, "%s: ", ctx->qid), room - n);

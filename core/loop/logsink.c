@@ -15,11 +15,13 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-#define LOGSINK_MAX  (4u << 20)
-#define LOGSINK_LINE 8192
-#define SYSLOG_TIME  16 /* "Nov 22 17:09:23 " */
+#define LOGSINK_MAX      (4u << 20)
+#define LOGSINK_LINE     8192
+#define LOGSINK_PAUSE_NS 2000000 /* lines of the next 2 ms are written together: a wake-up costs more than a line */
+#define SYSLOG_TIME      16      /* "Nov 22 17:09:23 " */
 
 static struct {
     pthread_t thread;
@@ -27,6 +29,7 @@ static struct {
     pthread_cond_t wake;
     struct buf waiting; /* under lock */
     uint64_t dropped;   /* under lock */
+    bool idle;          /* under lock: the thread sleeps until it is woken */
     bool quit, running, reopen, to_syslog;
     int facility;
     char *path; /* NULL: standard output */
@@ -108,6 +111,39 @@ static void write_batch(struct slice s)
         write_all(g.fd, s);
 }
 
+/* With the lock: sleeps until there is something to do, and a moment longer for more of it. */
+static void wait_for_lines(void)
+{
+    static const struct timespec pause = {.tv_nsec = LOGSINK_PAUSE_NS};
+
+    g.idle = true;
+    while (buf_len(&g.waiting) == 0 && !g.reopen && !g.quit)
+        pthread_cond_wait(&g.wake, &g.lock);
+    g.idle = false;
+    if (g.quit || g.reopen)
+        return;
+    pthread_mutex_unlock(&g.lock);
+    nanosleep(&pause, NULL);
+    pthread_mutex_lock(&g.lock);
+}
+
+/* With the lock. */
+static void wake(void)
+{
+    if (g.idle)
+        pthread_cond_signal(&g.wake);
+}
+
+static void reopen_path(void)
+{
+    int fd = open_path(g.path);
+
+    if (fd >= 0) {
+        dup3(fd, g.fd, O_CLOEXEC);
+        close(fd);
+    }
+}
+
 static void *sink_main(void *unused)
 {
     struct buf batch = {0};
@@ -116,26 +152,19 @@ static void *sink_main(void *unused)
     pthread_setname_np(pthread_self(), "mta-log");
     pthread_mutex_lock(&g.lock);
     while (!g.quit || buf_len(&g.waiting) > 0) {
-        bool reopen = g.reopen;
-        uint64_t dropped = g.dropped;
+        bool reopen;
+        uint64_t dropped;
 
-        if (buf_len(&g.waiting) == 0 && !reopen) {
-            pthread_cond_wait(&g.wake, &g.lock);
-            continue;
-        }
+        wait_for_lines();
+        reopen = g.reopen;
+        dropped = g.dropped;
         batch = g.waiting;
         g.waiting = (struct buf){.max = LOGSINK_MAX};
         g.reopen = false;
         g.dropped = 0;
         pthread_mutex_unlock(&g.lock);
-        if (reopen && g.path != NULL) {
-            int fd = open_path(g.path);
-
-            if (fd >= 0) {
-                dup3(fd, g.fd, O_CLOEXEC);
-                close(fd);
-            }
-        }
+        if (reopen && g.path != NULL)
+            reopen_path();
         if (buf_len(&batch) > 0)
             write_batch(buf_slice(&batch));
         if (dropped > 0) {
@@ -160,7 +189,7 @@ static void sink(enum log_level level, const char *line, size_t n)
         write_all(STDERR_FILENO, slice_make(line, n));
     else if (!buf_add(&g.waiting, line, n))
         g.dropped++;
-    pthread_cond_signal(&g.wake);
+    wake();
     pthread_mutex_unlock(&g.lock);
 }
 
@@ -196,7 +225,7 @@ void logsink_reopen(void)
 {
     pthread_mutex_lock(&g.lock);
     g.reopen = true;
-    pthread_cond_signal(&g.wake);
+    wake();
     pthread_mutex_unlock(&g.lock);
 }
 
@@ -206,7 +235,7 @@ void logsink_stop(void)
         return;
     pthread_mutex_lock(&g.lock);
     g.quit = true;
-    pthread_cond_signal(&g.wake);
+    wake();
     pthread_mutex_unlock(&g.lock);
     pthread_join(g.thread, NULL);
     g.running = false;
