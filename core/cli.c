@@ -1,10 +1,13 @@
 /* Sub-commands without a server: see cli.h. `mta lookup` runs the same tables on a loop of its own. */
 #include "core/cli.h"
 
+#include "core/base/id.h"
 #include "core/base/log.h"
 #include "core/conf/conf.h"
+#include "core/queue/queue_list.h"
 #include "lookup/table.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -64,6 +67,52 @@ int cli_lookup(const char *conf_path, int argc, char **argv)
     loop_free(&loop);
     buf_release(&err);
     return r.status;
+}
+
+/* ---- mta queue ---- */
+
+static bool queue_command(const char *directory, int argc, char **argv, struct status *why)
+{
+    uint64_t qid;
+
+    if (strcmp(argv[0], "list") == 0)
+        return queue_list(directory, argc == 2 ? QUEUE_LIST_JSON : QUEUE_LIST_TEXT, stdout, why);
+    if (id_parse(slice_str(argv[1]), &qid))
+        return queue_show(directory, qid, stdout, why);
+    *why = status_make(STATUS_SYNTAX, "\"%s\" is not a queue id", argv[1]);
+    return false;
+}
+
+static bool queue_usage_ok(int argc, char **argv)
+{
+    if (argc > 0 && strcmp(argv[0], "list") == 0)
+        return argc == 1 || (argc == 2 && strcmp(argv[1], "--json") == 0);
+    return argc == 2 && strcmp(argv[0], "show") == 0;
+}
+
+int cli_queue(const char *conf_path, int argc, char **argv)
+{
+    struct conf_report report = {0};
+    struct status why;
+    const struct conf *conf;
+    int status = 1;
+
+    if (!queue_usage_ok(argc, argv)) {
+        fputs("usage: mta queue list [--json] | mta queue show QID\n", stderr);
+        return 2;
+    }
+    signal(SIGPIPE, SIG_DFL); /* `mta queue list | head` is no error */
+    log_setup(NULL, NULL, LOG_LEVEL_FATAL, NULL);
+    conf = conf_load(conf_path, &report);
+    if (conf == NULL)
+        conf_report_print(&report, stderr);
+    else if (queue_command(conf->queue_directory, argc, argv, &why))
+        status = 0;
+    else
+        fprintf(stderr, "mta: %s\n", why.text);
+    conf_unref(&conf);
+    conf_report_clear(&report);
+    return status;
 }
 
 /* ---- mta config ---- */

@@ -18,6 +18,9 @@ static const struct {
 } commands[] = {
     {"lookup", "lookup KEY TABLE            one query of a table: exit 0 found, 1 not found, 2 the table failed",
      cli_lookup},
+    {"queue",
+     "queue list [--json]         what waits, as mailq shows it; `queue show QID`: one message with its content",
+     cli_queue},
     {"config", "config show [-n|-d] [NAME]  parameters: as set, only those set, the defaults", cli_config},
 };
 
@@ -69,6 +72,7 @@ int main(int argc, char **argv)
     const char *conf;
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk, not the end */
     umask(077);
     setenv("UV_THREADPOOL_SIZE", "16", 0); /* blocking work: mailbox files, SQLite tables */
     argc--;

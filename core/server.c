@@ -9,6 +9,7 @@
 #include "core/base/id.h"
 #include "core/conf/conf.h"
 #include "core/loop/logsink.h"
+#include "core/loop/work.h"
 #include "core/queue/scheduler.h"
 #include "delivery/bounce.h"
 #include "delivery/transport.h"
@@ -227,6 +228,7 @@ static void build_delivery(struct server *sv)
         .maximal_backoff_ms = c->maximal_backoff_time_ms,
         .maximal_queue_lifetime_ms = c->maximal_queue_lifetime_ms,
         .bounce_queue_lifetime_ms = c->bounce_queue_lifetime_ms,
+        .delay_warning_ms = c->delay_warning_time_ms,
         .active_limit = (uint32_t)c->qmgr_message_active_limit,
         .syslog_name = c->syslog_name,
     };
@@ -405,6 +407,7 @@ int server_run(const char *conf_path)
 
     raise_limits();
     sv.loop = loop_new();
+    work_start(sv.loop);
     sv.conf = conf_load(conf_path, &report);
     if (sv.conf == NULL)
         conf_report_print(&report, stderr);

@@ -1,13 +1,15 @@
 /*
- * Failure reports: see bounce.h. Called by the scheduler through main.
+ * Delivery reports: see bounce.h. Called by the scheduler through main; bounce_kind.c says what kinds there are.
  *
- * A report is made in these steps, each of which waits: load what failed; expand aliases of the sender's address; copy
- * the original's content, or its header section, behind the text of proto/grammar/dsn.c; commit. Whatever goes wrong
- * leaves the queue as it was, and the report is tried again later.
+ * A report is made in these steps, each of which waits: load what there is to report; expand aliases of the address the
+ * report goes to; copy the original's content, or its header section, behind the text of proto/grammar/dsn.c; commit,
+ * which changes the reported recipients too. What is left, if anything, is the next report. Whatever goes wrong leaves
+ * the queue as it was, and the report is tried again later.
  *
  * As in Postfix an original larger than bounce_size_limit is returned as its header section. A message from the null
- * sender is itself a report: nobody is told of its failure, which stops two mail systems from bouncing for ever (RFC
- * 5321 section 6.1).
+ * sender is itself a report: nobody but the postmaster is told of its failure, which stops two mail systems from
+ * bouncing for ever (RFC 5321 section 6.1); what tells the postmaster comes from double_bounce_sender, and nobody at
+ * all is told of its failure.
  */
 #include "delivery/bounce.h"
 
@@ -15,12 +17,9 @@
 #include "core/base/alloc.h"
 #include "core/base/id.h"
 #include "core/base/log.h"
-#include "delivery/content.h"
-#include "proto/grammar/dsn.h"
-#include "proto/grammar/header.h"
+#include "delivery/bounce_kind.h"
+#include "delivery/bounce_original.h"
 #include "proto/grammar/received.h"
-
-#define WRITE_AHEAD (256u << 10) /* bytes that may wait for the queue's writer */
 
 struct bounce {
     struct loop *loop;
@@ -32,36 +31,41 @@ struct bounce {
     struct list jobs;
 };
 
+/* The reports about one message; from `arena` on, the one that is being made. */
 struct job {
     struct list link;
     struct bounce *bounce;
     uint64_t qid;
+    const struct conf *conf;
     struct op_scope scope;
     struct arena arena;
-    const struct conf *conf;
-    uint64_t *ids; /* of all that failed */
-    size_t nids;
+    const struct bounce_kind *kind;
+    struct queue_reported reported;
+    bool more; /* there is something else to report then */
     struct envelope *message;
-    struct envelope report; /* the report's own envelope */
+    struct envelope report; /* the report's own envelope; no recipients: none is made */
     struct dsn_report text;
     struct queue_writer *writer;
-    struct content content;
-    struct header_scan scan; /* headers only */
-    uint64_t written;        /* of the original */
-    struct buf part;         /* of the header section, not settled yet */
-    bool in_line;            /* the last byte written was not the end of a line */
+    struct bounce_original original;
 };
 
+static void load(struct job *j);
+
 /* ---- the end ---- */
+
+static void clear_report(struct job *j)
+{
+    if (j->writer != NULL)
+        queue_abort(&j->writer);
+    bounce_original_clear(&j->original);
+    arena_clear(&j->arena);
+}
 
 static void job_free(struct job *j)
 {
     list_remove(&j->link);
     op_scope_close(&j->scope);
-    if (j->writer != NULL)
-        queue_abort(&j->writer);
-    buf_release(&j->part);
-    arena_clear(&j->arena);
+    clear_report(j);
     conf_unref(&j->conf);
     loop_free_later(j->bounce->loop, j);
 }
@@ -75,14 +79,18 @@ static void finish(struct job *j, bool ok)
     b->done(b->arg, qid, ok);
 }
 
-/* Tried again later. */
-static void give_up(struct job *j, const char *what, const struct status *why)
+static void warn(const struct job *j, const char *text, const char *what, const char *why)
 {
     char qid[ID_TEXT];
     const struct log_ctx ctx = {.agent = "bounce", .qid = id_format(qid, j->qid)};
 
-    log_event(LOG_DELIVERY_WARNING, &ctx, "no delivery report yet: %s: %s", what,
-              why != NULL ? why->text : "no answer");
+    log_event(LOG_DELIVERY_WARNING, &ctx, "%s%s%s", text, what, why);
+}
+
+/* Tried again later. */
+static void give_up(struct job *j, const char *what, const struct status *why)
+{
+    warn(j, "no delivery report yet: ", what, why != NULL ? why->text : "no answer");
     finish(j, false);
 }
 
@@ -92,7 +100,7 @@ static void log_report(const struct job *j)
     const struct log_ctx ctx = {.qid = id_format(qid, j->qid)}, own = {.qid = id_format(report, j->report.qid)};
 
     log_event(LOG_MESSAGE_ID, &own, "message-id=%s", j->text.message_id);
-    log_event(LOG_BOUNCE, &ctx, "sender non-delivery notification: %s", report);
+    log_event(LOG_BOUNCE, &ctx, "%s: %s", j->kind->log, report);
 }
 
 static void on_committed(void *owner, enum op_status status, const void *result)
@@ -100,107 +108,53 @@ static void on_committed(void *owner, enum op_status status, const void *result)
     struct job *j = owner;
 
     if (status != OP_OK) {
-        give_up(j, "the queue", result);
+        give_up(j, "the queue: ", result);
         return;
     }
     if (j->report.nrcpts > 0)
         log_report(j);
-    finish(j, true);
+    if (j->more)
+        load(j);
+    else
+        finish(j, true);
 }
 
 static void commit(struct job *j)
 {
-    queue_commit_report(j->bounce->queue, &j->scope, j->qid, j->ids, j->nids, &j->writer, &j->report, on_committed, j);
+    queue_commit_report(j->bounce->queue, &j->scope, &j->reported, &j->writer, &j->report, on_committed, j);
 }
 
-/* ---- the original's content ---- */
+/* ---- the report's content ---- */
 
-static void end_content(struct job *j)
+static void on_copied(void *owner, const struct status *why)
 {
+    struct job *j = owner;
     struct buf tail = {0};
 
-    if (j->in_line)
-        queue_write(j->writer, SLICE_LIT("\n"));
+    if (why != NULL) {
+        give_up(j, "the original's content: ", why);
+        return;
+    }
     dsn_write_tail(&tail, &j->text);
     queue_write(j->writer, buf_slice(&tail));
     buf_release(&tail);
     commit(j);
 }
 
-static void write_original(struct job *j, struct slice bytes)
+static void copy_original(struct job *j)
 {
-    if (bytes.n == 0)
-        return;
-    queue_write(j->writer, bytes);
-    j->in_line = bytes.p[bytes.n - 1] != '\n';
-    j->written += bytes.n;
+    const struct bounce_original_how how = {
+        .queue = j->bounce->queue,
+        .qid = j->qid,
+        .to = j->writer,
+        .headers_only = j->text.headers_only,
+        .limit = (uint64_t)j->conf->bounce_size_limit,
+        .done = on_copied,
+        .owner = j,
+    };
+
+    bounce_original_copy(&j->original, &how, &j->scope);
 }
-
-/* Writes what is header for sure; false when that becomes too much to be returned. */
-static bool write_settled(struct job *j)
-{
-    const uint64_t limit = (uint64_t)j->conf->bounce_size_limit;
-    size_t settled = (size_t)(j->scan.settled - j->written);
-
-    if (j->scan.settled > limit || buf_len(&j->part) > limit)
-        return false;
-    if (settled > 0) {
-        write_original(j, slice_head(buf_slice(&j->part), settled));
-        buf_consume(&j->part, settled);
-    }
-    return true;
-}
-
-/* Copies the header section, which ends between two headers when it is too large. True at its end. */
-static bool take_headers(struct job *j, struct slice bytes, bool last)
-{
-    while (bytes.n > 0 && !j->scan.ended) {
-        size_t nl = slice_find(bytes, '\n');
-        struct slice line = slice_head(bytes, nl == SLICE_NOT_FOUND ? nl : nl + 1);
-
-        buf_add_slice(&j->part, line);
-        header_scan_feed(&j->scan, line);
-        if (!write_settled(j))
-            return true;
-        bytes = slice_from(bytes, line.n);
-    }
-    if (last) {
-        header_scan_finish(&j->scan);
-        write_settled(j);
-    }
-    return j->scan.ended;
-}
-
-static void read_more(void *arg)
-{
-    struct job *j = arg;
-
-    content_next(&j->content);
-}
-
-static void on_piece(void *owner, struct slice bytes, bool last)
-{
-    struct job *j = owner;
-    bool over = last;
-
-    if (j->text.headers_only)
-        over = take_headers(j, bytes, last) || last;
-    else
-        write_original(j, bytes);
-    if (over)
-        end_content(j);
-    else if (queue_write_pending(j->writer) > WRITE_AHEAD)
-        queue_write_wait(j->writer, WRITE_AHEAD, read_more, j);
-    else
-        read_more(j);
-}
-
-static void on_content_failure(void *owner, const struct status *why)
-{
-    give_up(owner, "the original's content", why);
-}
-
-/* ---- the report ---- */
 
 static void write_head(struct job *j)
 {
@@ -224,12 +178,11 @@ static void write_head(struct job *j)
 
 static void on_expanded(void *owner, enum op_status status, const void *result)
 {
-    static const struct content_events events = {on_piece, on_content_failure};
     struct job *j = owner;
     const struct status *why = result;
 
     if (status != OP_OK || why == NULL || !status_is_ok(why)) {
-        give_up(j, "alias expansion of the sender", why);
+        give_up(j, "alias expansion of the recipient: ", why);
         return;
     }
     if (j->report.nrcpts == 0) { /* an alias that leads nowhere */
@@ -238,51 +191,102 @@ static void on_expanded(void *owner, enum op_status status, const void *result)
     }
     j->writer = queue_begin(j->bounce->queue, j->report.qid);
     write_head(j);
-    content_init(&j->content, j->bounce->queue, j->qid, &j->scope, &events, j);
-    content_next(&j->content);
+    copy_original(j);
 }
 
-static bool wanted(const struct queue_failure *f)
+/* ---- what the report is about ---- */
+
+static enum dsn_action dsn_action_of(enum envelope_action action)
 {
-    return f->rcpt.notify == 0 || (f->rcpt.notify & ENVELOPE_NOTIFY_FAILURE) != 0;
+    static const enum dsn_action actions[] = {
+        [ENVELOPE_ACTION_FAILED] = DSN_ACTION_FAILED,        [ENVELOPE_ACTION_FAILED_COPY] = DSN_ACTION_FAILED,
+        [ENVELOPE_ACTION_DOUBLE_BOUNCE] = DSN_ACTION_FAILED, [ENVELOPE_ACTION_DELAYED] = DSN_ACTION_DELAYED,
+        [ENVELOPE_ACTION_DELAYED_COPY] = DSN_ACTION_DELAYED, [ENVELOPE_ACTION_DELIVERED] = DSN_ACTION_DELIVERED,
+        [ENVELOPE_ACTION_RELAYED] = DSN_ACTION_RELAYED,      [ENVELOPE_ACTION_EXPANDED] = DSN_ACTION_EXPANDED,
+    };
+
+    return (size_t)action < ARRAY_LEN(actions) ? actions[action] : DSN_ACTION_FAILED;
 }
 
-/* Copies the failures that the sender wants to hear of; answers how many. */
-static size_t take_failures(struct job *j, const struct queue_failed *failed)
+static struct dsn_recipient copy_report(struct arena *a, const struct queue_report *r)
 {
-    struct dsn_recipient *rcpts = arena_new_array(&j->arena, failed->count, sizeof *rcpts);
-    size_t n = 0;
+    return (struct dsn_recipient){
+        .addr = arena_strdup(a, r->rcpt.addr),
+        .orig = arena_strdup(a, r->rcpt.orig),
+        .orcpt = arena_strdup(a, r->rcpt.orcpt),
+        .action = dsn_action_of(r->rcpt.action),
+        .status = arena_strdup(a, r->dsn),
+        .text = arena_strdup(a, r->text),
+    };
+}
 
-    j->ids = arena_new_array(&j->arena, failed->count, sizeof *j->ids);
-    for (size_t i = 0; i < failed->count; i++) {
-        const struct queue_failure *f = &failed->failures[i];
+/* Takes the recipients of the first one's kind. */
+static void take_reports(struct job *j, const struct queue_reports *due)
+{
+    struct dsn_recipient *rcpts = arena_new_array(&j->arena, due->count, sizeof *rcpts);
+    uint64_t *ids = arena_new_array(&j->arena, due->count, sizeof *ids);
 
-        j->ids[j->nids++] = f->rcpt.id;
-        if (!wanted(f))
+    j->kind = bounce_kind_of(due->reports[0].rcpt.action);
+    for (size_t i = 0; i < due->count; i++) {
+        const struct queue_report *r = &due->reports[i];
+
+        if (bounce_kind_of(r->rcpt.action) != j->kind)
             continue;
-        rcpts[n++] = (struct dsn_recipient){
-            .addr = arena_strdup(&j->arena, f->rcpt.addr),
-            .orig = arena_strdup(&j->arena, f->rcpt.orig),
-            .orcpt = arena_strdup(&j->arena, f->rcpt.orcpt),
-            .action = DSN_ACTION_FAILED,
-            .status = arena_strdup(&j->arena, f->dsn),
-            .text = arena_strdup(&j->arena, f->text),
-        };
+        ids[j->reported.count++] = r->rcpt.id;
+        if (bounce_kind_wanted(j->kind, r->rcpt.notify))
+            rcpts[j->text.nrcpts++] = copy_report(&j->arena, r);
     }
     j->text.rcpts = rcpts;
-    j->text.nrcpts = n;
-    return n;
+    j->reported.ids = ids;
+    j->more = j->reported.count < due->count || due->count == QUEUE_REPORT_RCPTS;
 }
 
-static void prepare_envelope(struct job *j, uint64_t now_us)
+/* ---- who gets it ---- */
+
+static const char *double_bounce_address(struct job *j)
+{
+    return arena_printf(&j->arena, "%s@%s", j->conf->double_bounce_sender, j->conf->myhostname);
+}
+
+static bool from_double_bounce(struct job *j)
+{
+    return slice_ieq(slice_str(j->message->sender), slice_str(double_bounce_address(j)));
+}
+
+/* Nobody at all hears of it. */
+static void discard(struct job *j)
+{
+    if (bounce_kind_has(j->kind, ENVELOPE_ACTION_FAILED))
+        warn(j, "undeliverable postmaster notification discarded", "", "");
+    commit(j);
+}
+
+static const char *postmaster_of(struct job *j)
+{
+    const char *name = bounce_kind_postmaster(j->kind, j->conf);
+
+    return strchr(name, '@') != NULL ? name : arena_printf(&j->arena, "%s@%s", name, j->conf->myorigin);
+}
+
+/* The address the report goes to; NULL: nobody is told. */
+static const char *recipient_of(struct job *j)
+{
+    if (j->text.nrcpts == 0)
+        return NULL;
+    if (j->kind->classes != 0)
+        return bounce_kind_enabled(j->kind, j->conf) ? postmaster_of(j) : NULL;
+    return j->message->sender[0] != '\0' ? j->message->sender : NULL;
+}
+
+static void prepare_envelope(struct job *j, const char *recipient, uint64_t now_us)
 {
     struct envelope_rcpt *to = ARENA_NEW(&j->arena, struct envelope_rcpt);
 
-    to->addr = j->message->sender;
+    to->addr = recipient;
     j->report = (struct envelope){
         .qid = id_next(),
         .arrival_us = now_us,
-        .sender = "",
+        .sender = j->kind->classes != 0 ? double_bounce_address(j) : "",
         .body_8bit = true,
         .smtputf8 = j->message->smtputf8,
         .rcpts = to,
@@ -290,21 +294,26 @@ static void prepare_envelope(struct job *j, uint64_t now_us)
     };
 }
 
-static void prepare_text(struct job *j, uint64_t now_us)
+static void prepare_text(struct job *j, const char *recipient, uint64_t now_us)
 {
     const struct envelope *m = j->message;
     struct dsn_report *r = &j->text;
     char qid[ID_TEXT], own[ID_TEXT];
     struct buf work = {0};
 
+    r->kind = j->kind->text;
     r->myhostname = j->conf->myhostname;
     r->mail_name = j->conf->mail_name;
+    r->origin = j->conf->myorigin;
     r->now_us = now_us;
     r->qid = arena_strdup(&j->arena, id_format(qid, m->qid));
     r->sender = m->sender;
+    r->to = recipient;
     r->envid = m->envid;
     r->arrival_us = m->arrival_us;
-    r->headers_only = m->ret == ENVELOPE_RET_HDRS || m->size > (uint64_t)j->conf->bounce_size_limit;
+    r->retry_until_us = m->arrival_us + j->conf->maximal_queue_lifetime_ms * 1000;
+    r->headers_only =
+        j->kind->headers_only || m->ret == ENVELOPE_RET_HDRS || m->size > (uint64_t)j->conf->bounce_size_limit;
     r->body_8bit = true; /* whatever was announced */
     r->smtputf8 = m->smtputf8;
     received_message_id(&work, now_us, id_format(own, j->report.qid), r->myhostname);
@@ -315,28 +324,54 @@ static void prepare_text(struct job *j, uint64_t now_us)
     buf_release(&work);
 }
 
-static void on_loaded(void *owner, enum op_status status, const void *result)
-{
-    struct job *j = owner;
-    const struct queue_failed *failed = result;
-    const uint64_t now_us = clock_wall_us();
+/* ---- one report ---- */
 
-    if (status != OP_OK) {
-        give_up(j, "the queue", status == OP_TEMPFAIL ? result : NULL);
+static void make(struct job *j)
+{
+    const uint64_t now_us = clock_wall_us();
+    const char *recipient;
+
+    if (from_double_bounce(j)) {
+        discard(j);
         return;
     }
-    j->message = envelope_copy(&j->arena, failed->message);
-    if (failed->count == 0) {
-        finish(j, true);
-        return;
-    }
-    if (take_failures(j, failed) == 0 || j->message->sender[0] == '\0') {
+    j->reported.then = bounce_kind_then(j->kind, j->conf, j->message->sender[0] == '\0');
+    j->more = j->more || j->reported.then != ENVELOPE_ACTION_NONE;
+    recipient = recipient_of(j);
+    if (recipient == NULL) {
         commit(j);
         return;
     }
-    prepare_envelope(j, now_us);
-    prepare_text(j, now_us);
+    prepare_envelope(j, recipient, now_us);
+    prepare_text(j, recipient, now_us);
     rules_expand(j->bounce->rules, &j->scope, &j->report, &j->arena, on_expanded, j);
+}
+
+static void on_loaded(void *owner, enum op_status status, const void *result)
+{
+    struct job *j = owner;
+    const struct queue_reports *due = result;
+
+    if (status != OP_OK) {
+        give_up(j, "the queue: ", status == OP_TEMPFAIL ? result : NULL);
+        return;
+    }
+    if (due->count == 0) {
+        finish(j, true);
+        return;
+    }
+    j->message = envelope_copy(&j->arena, due->message);
+    take_reports(j, due);
+    make(j);
+}
+
+static void load(struct job *j)
+{
+    clear_report(j);
+    j->reported = (struct queue_reported){.qid = j->qid};
+    j->report = (struct envelope){0};
+    j->text = (struct dsn_report){0};
+    queue_load_reports(j->bounce->queue, &j->scope, j->qid, on_loaded, j);
 }
 
 void bounce_report(struct bounce *b, uint64_t qid)
@@ -348,7 +383,7 @@ void bounce_report(struct bounce *b, uint64_t qid)
     j->conf = conf_ref(b->conf);
     list_append(&b->jobs, &j->link);
     op_scope_init(&j->scope, "bounce");
-    queue_load_failed(b->queue, &j->scope, qid, on_loaded, j);
+    load(j);
 }
 
 /* ---- life ---- */

@@ -1,7 +1,8 @@
 /*
- * Reports about recipients that failed for good (RFC 3464): the scheduler's report hook. The report goes from the null
- * sender to the message's sender, through the queue like any mail; its commit and the removal of the failed recipients
- * are one transaction, so that no failure is reported twice or never.
+ * Delivery reports (RFC 3464): the scheduler's report hook. What failed, is delayed, or was delivered as its sender
+ * wanted to know, is told to the sender, and to the postmaster as notify_classes says. A report goes through the queue
+ * like any mail; its commit and the change of the recipients it is about are one transaction, so that nothing is
+ * reported twice or never.
  */
 #ifndef MTA_DELIVERY_BOUNCE_H
 #define MTA_DELIVERY_BOUNCE_H
@@ -24,8 +25,8 @@ void bounce_reload(struct bounce *, struct rules *, const struct conf *);
 void bounce_free(struct bounce **);
 
 /*
- * Queues the report that is due about the message, if any is (none for the null sender's mail, nor for recipients with
- * NOTIFY=NEVER or without NOTIFY=FAILURE), and removes the failed recipients.
+ * Queues the reports that are due about the message, one of each kind, and removes recipients that are done with. No
+ * report goes to the null sender or to double_bounce_sender, nor to who did not ask for it (NOTIFY).
  */
 void bounce_report(struct bounce *, uint64_t qid);
 

@@ -243,7 +243,8 @@ static bool refused(struct pipe_job *p, struct outcome *why)
     return false;
 }
 
-static void expand_args(struct pipe_job *p)
+/* False when something in the message would become an option of the command. */
+static bool expand_args(struct pipe_job *p)
 {
     const struct transport *t = p->job.transport;
     struct delivery *d = p->job.delivery;
@@ -255,9 +256,11 @@ static void expand_args(struct pipe_job *p)
         .null_sender = t->conf->null_sender,
         .recipient_delimiter = t->set->conf->recipient_delimiter,
         .flags = t->conf->pipe_flags,
+        .allow_options = t->set->conf->allow_min_user,
     };
 
     p->argv = pipe_args_expand(p->pipe->args, &facts, &d->arena);
+    return p->argv != NULL;
 }
 
 static void pipe_deliver(struct transport *t, struct delivery *d)
@@ -271,7 +274,11 @@ static void pipe_deliver(struct transport *t, struct delivery *d)
         transport_job_end_later(&p->job, &why);
         return;
     }
-    expand_args(p);
+    if (!expand_args(p)) {
+        why = outcome_said(OUTCOME_KIND_ERROR, "5.1.3 what begins with \"-\" would be an option of the command");
+        transport_job_end_later(&p->job, &why);
+        return;
+    }
     p->checked = !(t->conf->pipe_flags & CONF_PIPE_FLAG_DELIVERED_TO);
     if (!p->checked)
         delivered_init(&p->seen, d->rcpts[0].addr);
@@ -282,6 +289,7 @@ static void pipe_deliver(struct transport *t, struct delivery *d)
 const struct transport_agent transport_pipe = {
     .name = "pipe",
     .relays = true,
+    .hands_over = true,
     .open = pipe_open,
     .deliver = pipe_deliver,
 };

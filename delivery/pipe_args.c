@@ -363,6 +363,12 @@ const struct pipe_args *pipe_args_compile(struct arena *arena, const char *argv,
 
 /* ---- expansion ---- */
 
+/* Does it begin with '-' because a macro does? */
+static bool became_option(const struct argument *arg, const char *text)
+{
+    return text[0] == '-' && arg->pieces->macro != NULL;
+}
+
 static char *expand_argument(const struct argument *arg, const struct pipe_facts *facts,
                              const struct envelope_rcpt *rcpt, struct buf *work, struct arena *arena)
 {
@@ -383,14 +389,17 @@ const char **pipe_args_expand(const struct pipe_args *args, const struct pipe_fa
     size_t n = 0, room = args->count + args->per_rcpt * facts->nrcpts + 1;
     const char **argv = arena_new_array(arena, room, sizeof *argv);
     struct buf work = {0};
+    bool options = false;
 
     for (const struct argument *arg = args->first; arg != NULL; arg = arg->next) {
         size_t times = arg->per_rcpt ? facts->nrcpts : 1;
 
-        for (size_t i = 0; i < times; i++)
-            argv[n++] = expand_argument(arg, facts, arg->per_rcpt ? &facts->rcpts[i] : NULL, &work, arena);
+        for (size_t i = 0; i < times; i++) {
+            argv[n] = expand_argument(arg, facts, arg->per_rcpt ? &facts->rcpts[i] : NULL, &work, arena);
+            options = became_option(arg, argv[n++]) || options;
+        }
     }
     MTA_ASSERT(n > 0 && n < room);
     buf_release(&work);
-    return argv;
+    return options && !facts->allow_options ? NULL : argv;
 }

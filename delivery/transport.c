@@ -185,6 +185,7 @@ void transport_job_result(struct transport_job *job, size_t index, const struct 
     const struct transport *t = job->transport;
     struct delivery_result result = {
         .status = o->status,
+        .relayed = t->agent->hands_over && (t->conf->pipe_flags & CONF_PIPE_FLAG_FINAL) == 0,
         .relay = t->agent->relays ? t->conf->name : "none",
         .destination_ok = o->destination_ok,
     };

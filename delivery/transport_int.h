@@ -15,6 +15,7 @@ struct transport;
 struct transport_agent {
     const char *name; /* in the log */
     bool relays;      /* the log's relay= is the transport, not "none" */
+    bool hands_over;  /* what it delivers to may do something else with it than keep it, unless flag X says otherwise */
     /*
      * Checks and prepares; complaints go to `err` by transport_complain, and then the answer does not matter. What it
      * answers becomes transport->own. NULL: nothing to prepare.

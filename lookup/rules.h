@@ -46,7 +46,8 @@ void rules_check_recipient(struct rules *, struct op_scope *, const char *addres
 /*
  * Expands virtual_alias_maps over the envelope's recipients, in place (new recipients live in `arena`): limits,
  * extensions, "@other" results, self references, duplicates as in section 1.3; a loop through several addresses is
- * named. Sets envelope_rcpt.orig of what changed; NOTIFY and ORCPT go to all results. Result always a const struct
+ * named. Sets envelope_rcpt.orig of what changed; NOTIFY and ORCPT go to all results, but for NOTIFY=SUCCESS: an alias
+ * of a sender that wants to hear of it is left among the recipients with action EXPANDED. Result always a const struct
  * status *: OK, TABLE_TEMPFAIL, ALIAS_ERROR (logged, with more detail). On failure the envelope is as it was. Envelope
  * and arena must live until the callback or the end of the scope.
  */

@@ -7,6 +7,9 @@
  * which one it came from, so that a loop through several addresses is seen when it closes, and can be named; Postfix
  * would go round until a limit ends it.
  *
+ * An alias whose sender wants to know of success (NOTIFY=SUCCESS) is reported as expanded; it stays in the envelope for
+ * that, and its results lose that wish: RFC 3461 section 5.2.7.3, as in Postfix.
+ *
  * All work is on copies: the asker may be gone before it ends, and a failure must leave the envelope as it was.
  */
 #include "lookup/rules_int.h"
@@ -123,6 +126,8 @@ static bool is_new(struct expand *x, const struct envelope_rcpt *rcpt)
     if (x->q.rules->conf->enable_original_recipient)
         buf_printf(&key, "%s\n%u\n%s\n", rcpt->orcpt != NULL ? rcpt->orcpt : "", rcpt->notify,
                    rcpt->orig != NULL ? rcpt->orig : rcpt->addr);
+    if (rcpt->action != ENVELOPE_ACTION_NONE)
+        buf_add_str(&key, "\n"); /* to be reported: not the same as an address to deliver to */
     buf_add_str(&key, rcpt->addr);
     buf_cstr(&key);
     addr_fold(key.data);
@@ -318,11 +323,35 @@ static bool may_expand(struct expand *x, const struct node *n)
     return false;
 }
 
+/* Is the recipient an alias? `addr` is itself, in the form of the results. */
+static bool is_expanded(const struct expand *x, const char *addr)
+{
+    return x->nwork != 1 || strcmp(x->work[0]->addr, addr) != 0;
+}
+
+/* The alias itself, which its sender wants to hear of; the results then have nothing more to say about success. */
+static void report_expanded(struct expand *x, struct envelope_rcpt *rcpt, const char *addr)
+{
+    struct envelope_rcpt alias = *rcpt;
+
+    alias.action = ENVELOPE_ACTION_EXPANDED;
+    if (x->envelope->sender[0] != '\0')
+        add_result(x, &alias, addr);
+    rcpt->notify &= ~(unsigned)ENVELOPE_NOTIFY_SUCCESS;
+    if (rcpt->notify == 0)
+        rcpt->notify = ENVELOPE_NOTIFY_NEVER;
+}
+
 /* The work list is done: its addresses are the recipient's. */
 static bool end_recipient(struct expand *x)
 {
+    struct envelope_rcpt rcpt = x->rcpts[x->at];
+    const char *addr = rules_canonical(x->q.rules, &x->arena, slice_str(rcpt.addr));
+
+    if ((rcpt.notify & ENVELOPE_NOTIFY_SUCCESS) != 0 && is_expanded(x, addr))
+        report_expanded(x, &rcpt, addr);
     for (size_t i = 0; i < x->nwork; i++)
-        add_result(x, &x->rcpts[x->at], x->work[i]->addr);
+        add_result(x, &rcpt, x->work[i]->addr);
     if (x->nresults <= RCPTS_MAX && x->q.arena.used <= RESULT_BYTES_MAX)
         return true;
     fail(x, status_of(STATUS_ALIAS_ERROR), "too many recipients");

@@ -125,9 +125,25 @@ static bool is_bad(const struct route *r)
     return (r->address[0] == '-' && !r->q.rules->conf->allow_min_user) || !addr_domain_valid(slice_str(r->domain));
 }
 
+/* Mail back to where the postmaster's notices come from: nobody reads it, and it must not go round. */
+static bool is_double_bounce(const struct route *r)
+{
+    return r->answer.cls == RULES_CLASS_LOCAL &&
+           slice_ieq(addr_split(slice_str(r->address)).local, slice_str(r->q.rules->conf->double_bounce_sender));
+}
+
+/* The transport of addresses that no table can send elsewhere; NULL: not one of them. */
+static const char *fixed_transport(const struct route *r)
+{
+    if (is_bad(r))
+        return "error:5.1.3 bad address syntax";
+    return is_double_bounce(r) ? "discard:undeliverable postmaster notification discarded" : NULL;
+}
+
 static void on_class(void *owner, enum op_status status, const void *result)
 {
     struct route *r = owner;
+    const char *fixed;
 
     if (rules_request_over(&r->q))
         return;
@@ -137,10 +153,11 @@ static void on_class(void *owner, enum op_status status, const void *result)
     }
     r->answer.cls = *(const enum rules_class *)result;
     r->answer.to.nexthop = r->domain;
-    apply(r, is_bad(r) ? "error:5.1.3 bad address syntax" : class_transport(r->q.rules->conf, r->answer.cls));
+    fixed = fixed_transport(r);
+    apply(r, fixed != NULL ? fixed : class_transport(r->q.rules->conf, r->answer.cls));
     if (r->answer.to.transport == NULL)
         fail(r, "no transport is set for this class of domains");
-    else if (is_bad(r) || r->answer.cls == RULES_CLASS_VIRTUAL_ALIAS || maps_empty(r->q.rules->transport_maps))
+    else if (fixed != NULL || r->answer.cls == RULES_CLASS_VIRTUAL_ALIAS || maps_empty(r->q.rules->transport_maps))
         finish(r);
     else
         ask_transport_maps(r);

@@ -7,15 +7,34 @@
 
 static uint64_t last;
 
-uint64_t id_next(void)
+#define AHEAD_US 60000000u
+
+static uint64_t now_us(void)
 {
     struct timespec now;
-    uint64_t us;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t id_next(void)
+{
+    uint64_t us = now_us();
+
     last = us > last ? us : last + 1;
     return last;
+}
+
+uint64_t id_last(void)
+{
+    return last;
+}
+
+uint64_t id_ahead(void)
+{
+    uint64_t us = now_us();
+
+    return (us > last ? us : last) + AHEAD_US;
 }
 
 void id_seen(uint64_t seen)

@@ -13,6 +13,10 @@
 uint64_t id_next(void);
 /* Makes later ids greater than `seen`: called with the greatest id of the queue at start. */
 void id_seen(uint64_t seen);
+/* The last one given out or seen. Loop thread only. */
+uint64_t id_last(void);
+/* None of the next minute will reach this one. Loop thread only. */
+uint64_t id_ahead(void);
 /* Prints; returns out. */
 const char *id_format(char out[ID_TEXT], uint64_t id);
 /* Parses what id_format prints; false when it is not an id. */

@@ -126,9 +126,11 @@ struct conf_setting; /* private: a name that is set, and its place */
 
 /* The fields are in the order of the rows. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 struct conf {
-#define PARAM(name, TYPE, def, range, apply, doc) CONF_FIELD_##TYPE(name)
+#define PARAM(name, TYPE, def, range, apply, doc)              CONF_FIELD_##TYPE(name)
+#define PARAM_NAMED(field, name, TYPE, def, range, apply, doc) CONF_FIELD_##TYPE(field)
 #include "core/conf/params.def"
 #undef PARAM
+#undef PARAM_NAMED
     const char *path; /* the file it was read from */
     /* The same in every listener's view. */
     const struct conf_listener *listeners; /* at least one */

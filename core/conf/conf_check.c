@@ -189,6 +189,49 @@ static void check_queue(const struct work *w)
         COMPLAIN(w, WARNING, "smtpd_soft_error_limit", "it is greater than smtpd_hard_error_limit");
 }
 
+/* ---- reports ---- */
+
+/* Words of notify_classes: those for session transcripts, which the default has, are known and do nothing. */
+static const struct {
+    const char *word;
+    bool transcript;
+} notify_words[] = {
+    {"bounce", false}, {"2bounce", false}, {"delay", false},   {"data", true},
+    {"policy", true},  {"protocol", true}, {"resource", true}, {"software", true},
+};
+
+static void check_notify_class(const struct work *w, struct slice word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(notify_words); i++) {
+        if (!slice_ieq(word, slice_str(notify_words[i].word)))
+            continue;
+        if (notify_words[i].transcript && is_set(w, "notify_classes"))
+            COMPLAIN(w, WARNING, "notify_classes",
+                     "%s has no effect: the postmaster is sent no transcripts of sessions", notify_words[i].word);
+        return;
+    }
+    COMPLAIN(w, ERROR, "notify_classes",
+             "\"%.*s\" is none of bounce, 2bounce, delay, policy, protocol, resource, software", (int)word.n, word.p);
+}
+
+static void check_reports(const struct work *w)
+{
+    const struct conf *c = w->conf;
+    const struct {
+        const char *name, *value;
+    } needed[] = {{"bounce_notice_recipient", c->bounce_notice_recipient},
+                  {"2bounce_notice_recipient", c->double_bounce_notice_recipient},
+                  {"delay_notice_recipient", c->delay_notice_recipient},
+                  {"double_bounce_sender", c->double_bounce_sender}};
+    struct slice rest = slice_str(c->notify_classes);
+
+    for (struct slice word; (word = slice_token(&rest, LIST_SEPARATORS)).n > 0;)
+        check_notify_class(w, word);
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+        if (needed[i].value[0] == '\0')
+            COMPLAIN(w, ERROR, needed[i].name, "it is empty");
+}
+
 /* ---- listeners ---- */
 
 /* Milters come later. What was to be refused without them must not get in without them. */
@@ -235,5 +278,6 @@ void conf_check(const struct conf_build *b)
     check_transports(&w);
     check_maildir(&w);
     check_queue(&w);
+    check_reports(&w);
     check_listeners(b);
 }

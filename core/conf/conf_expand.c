@@ -194,12 +194,12 @@ static bool compare(struct conf_expansion *x, struct slice left, enum op op, boo
 
 static struct slice take_while(struct cursor *c, const char *set)
 {
-    size_t n = 0;
+    struct slice taken = {c->rest.p, 0};
 
-    while (n < c->rest.n && strchr(set, c->rest.p[n]) != NULL)
-        n++;
-    c->rest = slice_make(c->rest.p + n, c->rest.n - n);
-    return slice_make(c->rest.p - n, n);
+    while (taken.n < c->rest.n && strchr(set, c->rest.p[taken.n]) != NULL)
+        taken.n++;
+    c->rest = slice_from(c->rest, taken.n);
+    return taken;
 }
 
 /* {left} op {right}, and the white space behind it. */

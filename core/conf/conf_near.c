@@ -42,7 +42,7 @@ void conf_near_try(struct conf_near *near, const char *candidate)
     struct slice a = slice_str(near->name), b = slice_str(candidate);
     unsigned d, enough = a.n < 4 ? 1 : a.n < 12 ? 2 : 3;
 
-    if (a.n > NAME_MOST || b.n > NAME_MOST)
+    if (a.n > NAME_MOST || b.n > NAME_MOST || a.n > b.n + enough || b.n > a.n + enough)
         return;
     d = distance(a, b);
     if (d <= enough && (near->best == NULL || d < near->distance)) {

@@ -37,10 +37,13 @@
 #define OFFSET_DURATION(T, name) offsetof(T, name##_ms)
 
 const struct conf_row conf_rows[] = {
+#define PARAM_NAMED(field, name, TYPE, def, range, apply, doc)                                                         \
+    {#name, def, range, doc, OFFSET_##TYPE(struct conf, field), CONF_TYPE_##TYPE, CONF_APPLY_##apply, 0, false},
 #define PARAM(name, TYPE, def, range, apply, doc)                                                                      \
     {#name, def, range, doc, OFFSET_##TYPE(struct conf, name), CONF_TYPE_##TYPE, CONF_APPLY_##apply, 0, false},
 #include "core/conf/params.def"
 #undef PARAM
+#undef PARAM_NAMED
 };
 const size_t conf_nrows = ARRAY_LEN(conf_rows);
 

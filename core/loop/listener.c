@@ -1,28 +1,60 @@
-/* Listening sockets: see stream.h. Opened by main for each address of each [listener]. */
+/*
+ * Listening sockets: see stream.h. Opened by main for each address of each [listener].
+ *
+ * Clients must not take the last descriptors: deliveries and tables need some to get rid of what is there. When few are
+ * left, new connections wait in the system's backlog. libuv stops listening while a connection that it has is not
+ * accepted, so one of each listener waits inside.
+ */
 #include "core/loop/stream.h"
 
 #include "core/base/alloc.h"
+#include "core/base/log.h"
 #include "core/loop/stream_int.h"
 
 #include <stdio.h>
 
-#define LISTENER_BACKLOG 1024
+#define LISTENER_BACKLOG  1024
+#define LISTENER_PAUSE_MS 250
 
 struct listener {
     uv_tcp_t tcp;
     struct loop *loop;
+    bool few;           /* the last connection got one of the last descriptors */
+    bool waiting;       /* connections wait for descriptors */
+    struct timer pause; /* until the next look while they do */
     void (*accept)(void *arg, struct stream *);
     void *arg;
 };
+
+static void on_connection(uv_stream_t *, int status);
+
+static void on_pause_over(void *arg)
+{
+    struct listener *l = arg;
+
+    on_connection((uv_stream_t *)&l->tcp, 0);
+}
 
 static void on_connection(uv_stream_t *server, int status)
 {
     struct listener *l = server->data;
     struct stream *s;
+    int fd = -1;
 
     if (status < 0)
-        return; /* out of descriptors: libuv has shed the connection, the next try is its own */
-    s = stream_accept(l->loop, server);
+        return; /* out of descriptors after all: libuv has shed the connection, the next try is its own */
+    if (l->few && !loop_fds_left(l->loop, -1, LOOP_FDS_FOR_WORK)) {
+        if (!l->waiting)
+            log_event(LOG_SESSION_WARNING, NULL, "file descriptors are running out: new connections wait");
+        l->waiting = true;
+        timer_start(l->loop, &l->pause, LISTENER_PAUSE_MS, on_pause_over, l);
+        return;
+    }
+    if (l->waiting)
+        log_event(LOG_SESSION_WARNING, NULL, "file descriptors are free again: connections go on");
+    l->waiting = false;
+    s = stream_accept(l->loop, server, &fd);
+    l->few = fd >= 0 && !loop_fds_left(l->loop, fd, LOOP_FDS_FOR_WORK);
     if (s != NULL)
         l->accept(l->arg, s);
 }
@@ -80,5 +112,6 @@ void listener_close(struct listener **lp)
     if (l == NULL)
         return;
     *lp = NULL;
+    timer_stop(&l->pause);
     loop_close_handle((uv_handle_t *)&l->tcp);
 }

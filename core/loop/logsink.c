@@ -235,10 +235,10 @@ void logsink_stop(void)
         return;
     pthread_mutex_lock(&g.lock);
     g.quit = true;
+    g.running = false; /* from here on nobody but the thread touches what waits */
     wake();
     pthread_mutex_unlock(&g.lock);
     pthread_join(g.thread, NULL);
-    g.running = false;
     buf_release(&g.waiting);
     if (g.fd >= 0 && g.fd != STDOUT_FILENO)
         close(g.fd);

@@ -8,7 +8,10 @@
 #include "core/base/alloc.h"
 #include "core/loop/loop_int.h"
 
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 struct doomed {
     struct list link;
@@ -187,6 +190,23 @@ void loop_on_signal(struct loop *l, int signum, void (*fn)(void *arg, int signum
     s->handle.data = s;
     uv_signal_start(&s->handle, on_signal, signum);
     uv_unref((uv_handle_t *)&s->handle);
+}
+
+bool loop_fds_left(const struct loop *l, int fd, unsigned keep)
+{
+    struct rlimit files;
+    rlim_t high;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return true;
+    high = files.rlim_cur - (keep < files.rlim_cur / 4 ? keep : files.rlim_cur / 4);
+    if (fd < 0) {
+        fd = fcntl(uv_backend_fd(&l->uv), F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return false;
+        close(fd);
+    }
+    return (rlim_t)fd < high;
 }
 
 static void free_data(uv_handle_t *h)

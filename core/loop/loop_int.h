@@ -29,6 +29,14 @@ struct loop {
 void timer_loop_init(struct loop *);
 void timer_loop_free(struct loop *);
 
+/*
+ * Are more than `keep` descriptors free? `fd` was opened just now: they are given out from the bottom, so its number
+ * tells; -1: finds out.
+ */
+#define LOOP_FDS_FOR_WORK    256u /* what clients leave to deliveries and tables; at most a quarter of all */
+#define LOOP_FDS_FOR_CLIENTS 8u   /* what deliveries leave */
+bool loop_fds_left(const struct loop *, int fd, unsigned keep);
+
 /* For handles of libuv on the heap whose owner has let go: closes, then frees handle->data if not NULL. */
 void loop_close_handle(uv_handle_t *);
 

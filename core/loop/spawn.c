@@ -78,7 +78,6 @@ static void maybe_over(struct spawn *s)
     if (!s->exited || s->out_open || s->told || s->events == NULL)
         return;
     s->told = true;
-    timer_stop(&s->limit);
     timer_stop(&s->kill);
     timer_stop(&s->grace);
     close_input(s);
@@ -104,6 +103,9 @@ static void on_exit_cb(uv_process_t *p, int64_t status, int signum)
     s->exited = true;
     s->result.exit_status = (int)status;
     s->result.term_signal = signum;
+    timer_stop(&s->limit);
+    if (s->result.timed_out)
+        kill(-p->pid, SIGKILL); /* the leader heeded SIGTERM; others of the group may not have */
     uv_close((uv_handle_t *)p, on_closed);
     if (s->out_open && s->events != NULL)
         timer_start(s->loop, &s->grace, SPAWN_OUTPUT_GRACE_MS, on_grace_over, s);
@@ -208,16 +210,22 @@ void spawn_end_input(struct spawn *s)
 /* Pipes, not libuv's socket pairs: some commands open /dev/stdin. `ours` becomes the handle's, `theirs` the child's. */
 static int open_pipes(struct spawn *s, int theirs[2])
 {
-    int in[2], out[2];
+    int in[2], out[2], err;
 
     if (pipe2(in, O_CLOEXEC) != 0)
         return -errno;
     if (pipe2(out, O_CLOEXEC) != 0) {
-        int err = -errno;
-
+        err = -errno;
         close(in[0]);
         close(in[1]);
         return err;
+    }
+    if (!loop_fds_left(s->loop, out[1], LOOP_FDS_FOR_CLIENTS)) {
+        for (int i = 0; i < 2; i++) {
+            close(in[i]);
+            close(out[i]);
+        }
+        return -EMFILE;
     }
     MTA_ASSERT(uv_pipe_open(&s->in, in[1]) == 0);
     MTA_ASSERT(uv_pipe_open(&s->out, out[0]) == 0);

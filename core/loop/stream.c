@@ -183,7 +183,7 @@ static void flush_now(void *arg)
 
     if (s->closing || s->write.data != NULL)
         return;
-    b = uv_buf_init(s->out.data + s->out.start, (unsigned)buf_len(&s->out));
+    b = uv_buf_init((char *)buf_slice(&s->out).p, (unsigned)buf_len(&s->out));
     n = buf_len(&s->out) > 0 && !s->failed ? uv_try_write(&s->uv.stream, &b, 1) : 0;
     if (n < 0 && n != UV_EAGAIN) {
         buf_release(&s->out);
@@ -221,7 +221,7 @@ static struct stream *stream_new(struct loop *l)
     return s;
 }
 
-struct stream *stream_accept(struct loop *l, uv_stream_t *server)
+struct stream *stream_accept(struct loop *l, uv_stream_t *server, int *fd)
 {
     struct stream *s = stream_new(l);
 
@@ -231,6 +231,7 @@ struct stream *stream_accept(struct loop *l, uv_stream_t *server)
         close_now(s);
         return NULL;
     }
+    uv_fileno(&s->uv.handle, fd);
     uv_tcp_nodelay(&s->uv.tcp, 1);
     read_or_not(s);
     return s;

@@ -5,7 +5,7 @@
 #include "core/loop/loop_int.h"
 #include "core/loop/stream.h"
 
-/* Accepts the waiting connection; NULL when that fails. */
-struct stream *stream_accept(struct loop *, uv_stream_t *server);
+/* Accepts the waiting connection, *fd is its descriptor; NULL when that fails. */
+struct stream *stream_accept(struct loop *, uv_stream_t *server, int *fd);
 
 #endif

@@ -54,6 +54,22 @@ void work_run(struct loop *loop, struct op_scope *scope, const char *name, uint6
     MTA_ASSERT(uv_queue_work(&loop->uv, &w->req, work_on_thread, work_after) == 0);
 }
 
+static void nothing(uv_work_t *req)
+{
+    (void)req;
+}
+
+static void started(uv_work_t *req, int status)
+{
+    (void)status;
+    mem_free(req);
+}
+
+void work_start(struct loop *loop)
+{
+    MTA_ASSERT(uv_queue_work(&loop->uv, NEW(uv_work_t), nothing, started) == 0);
+}
+
 struct worker {
     struct loop *loop;
     pthread_t thread;

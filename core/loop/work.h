@@ -17,6 +17,12 @@ typedef enum op_status work_fn(void *arg);
 void work_run(struct loop *, struct op_scope *, const char *name, uint64_t timeout_ms, work_fn *fn, void *arg,
               void (*free_arg)(void *arg), op_done_fn *done, void *owner);
 
+/*
+ * Starts the pool's threads now. Later, when there may be no more threads to be had, libuv would end the process for
+ * the want of them.
+ */
+void work_start(struct loop *);
+
 struct worker;
 
 /* Embedded in a back end's request; zeroed. */

@@ -1,6 +1,10 @@
 /* Back-off, expiry and concurrency windows: see backoff.h. Called by the scheduler alone. */
 #include "core/queue/backoff.h"
 
+#include <string.h>
+
+#define JUMP_US 60000000 /* less is a clock that is set right, or a loop that was busy */
+
 static uint64_t age_us(uint64_t now_us, uint64_t arrival_us)
 {
     return now_us > arrival_us ? now_us - arrival_us : 0;
@@ -20,6 +24,44 @@ uint64_t backoff_next_us(uint64_t now_us, uint64_t arrival_us, uint64_t minimal_
 bool backoff_expired(uint64_t now_us, uint64_t arrival_us, uint64_t lifetime_ms)
 {
     return now_us >= arrival_us && now_us - arrival_us >= lifetime_ms * 1000;
+}
+
+/* Jumps that have not happened yet, by the clock that was set back, are undone. */
+static void set_back(struct backoff_clock *c, uint64_t wall_us)
+{
+    while (c->njumps > 0 && c->jumps[c->njumps - 1].before_us + c->jumps[c->njumps - 1].by_us > wall_us)
+        c->njumps--;
+}
+
+static void set_ahead(struct backoff_clock *c, uint64_t wall_us, uint64_t by_us)
+{
+    if (c->njumps == BACKOFF_JUMPS)
+        memmove(c->jumps, c->jumps + 1, --c->njumps * sizeof *c->jumps);
+    c->jumps[c->njumps].before_us = wall_us - by_us;
+    c->jumps[c->njumps++].by_us = by_us;
+}
+
+int64_t backoff_clock_look(struct backoff_clock *c, uint64_t wall_us, uint64_t monotonic_ms)
+{
+    int64_t offset_us = (int64_t)(wall_us - monotonic_ms * 1000), by_us = c->looked ? offset_us - c->offset_us : 0;
+
+    c->looked = true;
+    c->offset_us = offset_us;
+    if (by_us > JUMP_US)
+        set_ahead(c, wall_us, (uint64_t)by_us);
+    else if (by_us < -JUMP_US)
+        set_back(c, wall_us);
+    else
+        by_us = 0;
+    return by_us;
+}
+
+uint64_t backoff_clock_arrival_us(const struct backoff_clock *c, uint64_t arrival_us)
+{
+    for (unsigned i = 0; i < c->njumps; i++)
+        if (arrival_us < c->jumps[i].before_us)
+            arrival_us += c->jumps[i].by_us;
+    return arrival_us;
 }
 
 void backoff_window_open(struct backoff_window *w, uint32_t initial, uint32_t limit)

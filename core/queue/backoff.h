@@ -18,6 +18,25 @@ uint64_t backoff_next_us(uint64_t now_us, uint64_t arrival_us, uint64_t minimal_
 bool backoff_expired(uint64_t now_us, uint64_t arrival_us, uint64_t lifetime_ms);
 
 /*
+ * The wall clock beside the monotonic one: when it jumps ahead, mail that came before has not grown older. Zeroed at
+ * first. Jumps that are forgotten (the oldest of many, all at a restart) count as time again.
+ */
+#define BACKOFF_JUMPS 8
+struct backoff_clock {
+    bool looked;
+    int64_t offset_us; /* wall less monotonic, at the last look */
+    struct {
+        uint64_t before_us, by_us; /* what came before this time of the wall clock did so before it jumped */
+    } jumps[BACKOFF_JUMPS];
+    unsigned njumps;
+};
+
+/* To be called now and then with both clocks. By how much the wall clock jumped since: 0 for less than a minute. */
+int64_t backoff_clock_look(struct backoff_clock *, uint64_t wall_us, uint64_t monotonic_ms);
+/* When mail that came at arrival_us would have come by the wall clock as it goes now. */
+uint64_t backoff_clock_arrival_us(const struct backoff_clock *, uint64_t arrival_us);
+
+/*
  * The concurrency window of a destination. It opens by 1/size with each success, so by about one for each round of
  * deliveries, and only while it is in use; it closes by one with each failure of the destination.
  */

@@ -22,6 +22,22 @@ enum envelope_ret {
     ENVELOPE_RET_HDRS,
 };
 
+/*
+ * What the sender, or the postmaster, is to hear of a recipient: RFC 3464 section 2.3.3, and the copies that go to the
+ * postmaster once the sender's report is made. The numbers are in the queue database.
+ */
+enum envelope_action {
+    ENVELOPE_ACTION_NONE = 0,
+    ENVELOPE_ACTION_FAILED = 1,
+    ENVELOPE_ACTION_DELAYED = 2,
+    ENVELOPE_ACTION_DELIVERED = 3,
+    ENVELOPE_ACTION_RELAYED = 4,  /* to a system that does not report further */
+    ENVELOPE_ACTION_EXPANDED = 5, /* an alias, which other recipients stand for */
+    ENVELOPE_ACTION_FAILED_COPY = 6,
+    ENVELOPE_ACTION_DELAYED_COPY = 7,
+    ENVELOPE_ACTION_DOUBLE_BOUNCE = 8, /* failed, and there is no sender to tell */
+};
+
 struct envelope_rcpt {
     uint64_t id;       /* row in the queue; 0 before commit */
     const char *addr;  /* final address, internal (unquoted) form: "user@example.com" */
@@ -29,6 +45,11 @@ struct envelope_rcpt {
     const char *orcpt; /* RFC 3461 ORCPT, decoded, "rfc822;user@example.com"; NULL: not given */
     unsigned notify;   /* enum envelope_notify bits */
     uint32_t attempts; /* delivery attempts so far */
+    /*
+     * What is, or was, to be reported. Before commit NONE, or EXPANDED: it is not delivered, only reported. With a
+     * recipient that is due: it was delayed, and that has been or will be said.
+     */
+    enum envelope_action action;
 };
 
 struct envelope {

@@ -22,7 +22,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOG_PAGES       2000 /* 8 MiB: larger gains nothing, and a checkpoint of it takes some milliseconds */
 #define UPKEEP_DELAY_MS 5000
 #define UPKEEP_AGAIN_MS 50
 #define FREE_PAGES      1024 /* 4 MiB stay free in the file for the messages to come */
@@ -91,10 +90,22 @@ static void write_each(struct queue *q, struct list *jobs)
     }
 }
 
+static bool any_grows(const struct list *jobs)
+{
+    LIST_FOREACH(it, jobs)
+    {
+        if (job_of(it)->kind->grows)
+            return true;
+    }
+    return false;
+}
+
 static void write_batch(void *ctx, struct list *jobs)
 {
     struct queue *q = ctx;
 
+    if (any_grows(jobs))
+        queue_space_check(q);
     if (transaction(q->write_db, jobs->next, jobs)) {
         tell_committed(q, jobs->next, jobs);
     } else {
@@ -103,7 +114,7 @@ static void write_batch(void *ctx, struct list *jobs)
         queue_sql_checkpoint(q->write_db);
         write_each(q, jobs);
     }
-    if (queue_sql_wal_pages(q->write_db) > LOG_PAGES)
+    if (queue_sql_wal_pages(q->write_db) > q->log_pages_most)
         queue_sql_checkpoint(q->write_db);
 }
 
@@ -117,6 +128,7 @@ void queue_litter(struct queue *q, uint64_t qid)
 
 struct upkeep {
     struct queue_job job;
+    uint64_t mark;     /* ids will not reach it until the next upkeep */
     uint64_t again_ms; /* there is more to do after this time; 0: not until something is written */
 };
 
@@ -125,7 +137,7 @@ static bool upkeep_run(struct queue_job *job, struct queue_sql *db)
     for (size_t i = 0; i < job->queue->nlitter; i++)
         if (!queue_sql_drop_incoming(db, job->queue->litter[i]))
             return false;
-    return true;
+    return queue_sql_put_mark(db, CONTAINER_OF(job, struct upkeep, job)->mark);
 }
 
 static void upkeep_committed(struct queue_job *job)
@@ -170,6 +182,7 @@ static void upkeep_start(void *arg)
     struct upkeep *u = NEW(struct upkeep);
 
     q->upkeep_running = true;
+    u->mark = id_ahead();
     queue_submit_write(q, &u->job, &kind, upkeep_done);
     q->upkeep_wanted = false;
 }
@@ -331,8 +344,12 @@ static bool open_databases(struct queue *q, struct status *why)
 {
     char *path = mem_printf("%s/queue.db", q->directory);
 
-    create_private(path);
-    q->write_db = queue_sql_open(path, why);
+    if (queue_sql_check_files(path, why)) {
+        create_private(path);
+        q->write_db = queue_sql_open(path, why);
+        if (q->write_db != NULL && !queue_sql_check(q->write_db, path, why))
+            queue_sql_close(&q->write_db);
+    }
     q->read_db = q->write_db == NULL ? NULL : queue_sql_open_reader(path, why);
     mem_free(path);
     return q->read_db != NULL;
@@ -358,6 +375,17 @@ static bool drop_unfinished(struct queue *q)
     return ok;
 }
 
+/*
+ * Messages that are gone have used ids too. After a crash, which forgets the last one, ids go on beyond all that there
+ * can have been; failure is no harm before the clock is set back, too.
+ */
+static void put_mark(struct queue *q, uint64_t mark)
+{
+    if (queue_sql_begin(q->write_db) && queue_sql_put_mark(q->write_db, mark))
+        queue_sql_commit(q->write_db);
+    queue_sql_rollback(q->write_db);
+}
+
 static bool take_over(struct queue *q, struct status *why)
 {
     uint64_t last = 0;
@@ -368,6 +396,7 @@ static bool take_over(struct queue *q, struct status *why)
     if (!drop_unfinished(q) || !queue_sql_last_qid(q->write_db, &last))
         log_event(LOG_QUEUE_ERROR, NULL, "queue database in %s: %s", q->directory, queue_sql_detail(q->write_db));
     id_seen(last);
+    put_mark(q, id_ahead());
     return true;
 }
 
@@ -395,6 +424,7 @@ struct queue *queue_open(struct loop *loop, const struct queue_options *options,
         release(&q);
         return NULL;
     }
+    queue_space_check(q);
     q->writer = worker_new(loop, "queue-writer", write_batch, q);
     q->reader = worker_new(loop, "queue-reader", read_batch, q);
     return q;
@@ -411,5 +441,6 @@ void queue_close(struct queue **qp)
     timer_stop(&q->upkeep);
     worker_free(&q->reader);
     worker_free(&q->writer);
+    put_mark(q, id_last());
     release(&q);
 }

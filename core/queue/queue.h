@@ -29,6 +29,14 @@ void queue_close(struct queue **);
 
 /* ---- receiving ---- */
 
+/*
+ * Bytes of room for new mail where the queue is, as of at most a second ago: what is free, but for a reserve that is
+ * left to deliveries. False: that is not known; queue_look_for_room finds out.
+ */
+bool queue_room(const struct queue *, uint64_t *bytes);
+/* Asks the file system, off the loop; then queue_room knows, unless it failed or took too long. */
+void queue_look_for_room(struct queue *, struct op_scope *, op_done_fn *done, void *owner);
+
 struct queue_writer;
 
 /* Starts a message; costs nothing until content comes. */
@@ -68,26 +76,27 @@ void queue_on_commit(struct queue *, void (*fn)(void *arg, const struct envelope
 /*
  * Messages with recipients that are due at now_us, earliest first, at most `limit` recipients, of messages whose qid
  * is not in `busy` (in any order, borrowed for the call). Recipients that are due only after horizon_us were given
- * their time by a clock that was ahead: they count as due. With `failed`, it lists messages too that have failed
- * recipients whose report is not queued yet.
+ * their time by a clock that was ahead: they count as due. With `reports`, it lists messages too that have recipients
+ * whose report is not queued yet.
  */
 struct queue_due {
     uint64_t now_us, horizon_us;
     size_t limit;
     const uint64_t *busy;
     size_t nbusy;
-    bool failed;
+    bool reports;
 };
 /* Result of OP_OK: struct queue_batch, whose envelopes hold only the due recipients. OP_TEMPFAIL: const struct status *
  */
 struct queue_batch {
     const struct envelope *const *messages;
     size_t count;
-    uint64_t next_due_us;   /* when the earliest recipient not in this batch is due; 0: none */
-    const uint64_t *failed; /* messages that wait for a report, at most QUEUE_FAILED_MOST; may be in `messages` too */
-    size_t nfailed;
+    uint64_t damaged;        /* a message that is due and cannot be read; 0: none */
+    uint64_t next_due_us;    /* when the earliest recipient not in this batch is due; 0: none */
+    const uint64_t *reports; /* messages that wait for one, at most QUEUE_REPORTS_MOST; may be in `messages` too */
+    size_t nreports;
 };
-#define QUEUE_FAILED_MOST 100
+#define QUEUE_REPORTS_MOST 100
 void queue_load_due(struct queue *, struct op_scope *, const struct queue_due *, op_done_fn *done, void *owner);
 
 /* One piece of content. Result of OP_OK: struct queue_piece; OP_TEMPFAIL: const struct status *. */
@@ -99,16 +108,17 @@ struct queue_piece {
 void queue_read(struct queue *, struct op_scope *, uint64_t qid, unsigned index, op_done_fn *done, void *owner);
 
 enum queue_outcome {
-    QUEUE_DELIVERED, /* the recipient is done */
+    QUEUE_DELIVERED, /* the recipient is done: kept until its report is queued, if there is something to report */
     QUEUE_DEFERRED,  /* try again at next_us */
-    QUEUE_FAILED,    /* for good: kept until its report is queued */
+    QUEUE_FAILED,    /* for good: the same as delivered, with `action` FAILED */
 };
 struct queue_result {
     uint64_t rcpt_id;
     enum queue_outcome outcome;
-    uint64_t next_us; /* QUEUE_DEFERRED */
-    const char *dsn;  /* "5.1.1" */
-    const char *text; /* what the log line said */
+    enum envelope_action action; /* to be reported; NONE: nothing */
+    uint64_t next_us;            /* QUEUE_DEFERRED */
+    const char *dsn;             /* "5.1.1"; may be NULL, as `text`, when nothing is kept */
+    const char *text;            /* what the log line said */
 };
 /*
  * Records results of one attempt in one transaction (borrowed, copied). A message that has no recipient left is removed
@@ -118,27 +128,37 @@ struct queue_result {
 void queue_record(struct queue *, struct op_scope *, uint64_t qid, const struct queue_result *, size_t count,
                   op_done_fn *done, void *owner);
 
-/* Recipients of `qid` in state FAILED whose report is not queued yet. Result of OP_OK: struct queue_failed. */
-struct queue_failure {
+/*
+ * Recipients of `qid` whose report is not queued yet (in the order of their ids, at most QUEUE_REPORT_RCPTS):
+ * rcpt.action says what there is to report. Result of OP_OK: struct queue_reports, of nothing when there is no such
+ * message; OP_TEMPFAIL: const struct status *.
+ */
+struct queue_report {
     struct envelope_rcpt rcpt;
     const char *dsn, *text;
-    uint64_t failed_us;
+    uint64_t at_us; /* when it happened */
 };
-struct queue_failed {
-    const struct envelope *message; /* without recipients */
-    const struct queue_failure *failures;
+struct queue_reports {
+    const struct envelope *message; /* without recipients; NULL: there is none */
+    const struct queue_report *reports;
     size_t count;
 };
-/* OP_TEMPFAIL: const struct status *, also when there is no such message. */
-void queue_load_failed(struct queue *, struct op_scope *, uint64_t qid, op_done_fn *done, void *owner);
+#define QUEUE_REPORT_RCPTS 5000
+void queue_load_reports(struct queue *, struct op_scope *, uint64_t qid, op_done_fn *done, void *owner);
+/* Recipients of a message that have been reported. */
+struct queue_reported {
+    uint64_t qid;
+    const uint64_t *ids;
+    size_t count;
+    enum envelope_action then; /* what is to be reported of them now; NONE: nothing more */
+};
 /*
- * The report about failed recipients and their removal in one transaction: commits `report` (taken; NULL: no report is
- * due, just remove them) as queue_commit does, removes the failed recipients `ids` of `qid`, and the message when none
- * is left. Result always a const struct status *.
+ * A report and what it changes in one transaction: commits `report` (taken; NULL: none is due) as queue_commit does;
+ * with `then` NONE removes those recipients that will not be tried again, and the message when none is left. Result
+ * always a const struct status *.
  */
-void queue_commit_report(struct queue *, struct op_scope *, uint64_t qid, const uint64_t *ids, size_t count,
-                         struct queue_writer **report, const struct envelope *report_envelope, op_done_fn *done,
-                         void *owner);
+void queue_commit_report(struct queue *, struct op_scope *, const struct queue_reported *, struct queue_writer **report,
+                         const struct envelope *report_envelope, op_done_fn *done, void *owner);
 /* Another hook: a message has left the queue. Comes before the callback of the call that removed it. NULL: no hook. */
 void queue_on_remove(struct queue *, void (*fn)(void *arg, uint64_t qid), void *arg);
 

@@ -22,14 +22,18 @@ struct queue {
     bool upkeep_wanted; /* something was written since the last upkeep */
     bool upkeep_running;
     bool closing;
+    uint64_t room, room_until_ms; /* bytes for new mail, and how long that is good for */
 
     /* the writer thread's */
     struct queue_sql *write_db;
-    bool failing;     /* the last transaction failed: log only changes */
-    uint64_t *litter; /* incomplete messages whose pieces could not be removed yet */
+    bool failing;            /* the last transaction failed: log only changes */
+    bool short_of_room;      /* what is left is for deliveries */
+    unsigned log_pages_most; /* a longer log is moved into the database */
+    uint64_t *litter;        /* incomplete messages whose pieces could not be removed yet */
     size_t nlitter;
 
     /* the reader thread's */
+    uint64_t damaged; /* the last message that was said to be */
     struct queue_sql *read_db;
 };
 
@@ -48,6 +52,7 @@ struct queue_job_kind {
     void (*committed)(struct queue_job *);
     void (*failed)(struct queue_job *);
     bool passing; /* a write that need not be on the disk before `done` */
+    bool grows;   /* a write of new mail: must not take the last room, see queue.short_of_room */
 };
 
 /* Embedded in a request. */
@@ -64,6 +69,9 @@ void queue_submit_write(struct queue *, struct queue_job *, const struct queue_j
                         void (*done)(struct queue_job *));
 void queue_submit_read(struct queue *, struct queue_job *, const struct queue_job_kind *,
                        void (*done)(struct queue_job *));
+/* Writer thread (at first the opener), before new mail is written: sets short_of_room and log_pages_most; logs changes.
+ */
+void queue_space_check(struct queue *);
 /* Writer thread: an incomplete message is to be removed later. */
 void queue_litter(struct queue *, uint64_t qid);
 /* Finishes an op whose result is the job's status. */

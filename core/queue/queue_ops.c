@@ -1,9 +1,10 @@
 /*
- * The delivering side of the queue (see queue.h): due recipients, content, results, failed recipients. Called by the
- * scheduler, the transports and the bounce maker; queries run on the reader thread, results on the writer thread.
+ * The delivering side of the queue (see queue.h): due recipients, content, results, what is to be reported. Called by
+ * the scheduler, the transports and the bounce maker; queries run on the reader thread, results on the writer thread.
  */
 #include "core/base/alloc.h"
 #include "core/base/id.h"
+#include "core/base/log.h"
 #include "core/queue/queue_int.h"
 
 /* A query, its arguments and its answer. */
@@ -17,7 +18,7 @@ struct query {
     union {
         struct queue_batch batch;
         struct queue_piece piece;
-        struct queue_failed failed;
+        struct queue_reports reports;
     } result;
 };
 
@@ -65,11 +66,27 @@ static void no_such(struct query *r, bool message)
 
 /* ---- due recipients ---- */
 
+/* Says it once for each message, or nearly so. */
+static void tell_damage(struct queue *q, uint64_t qid)
+{
+    char id[ID_TEXT];
+    struct log_ctx ctx = {.qid = id_format(id, qid)};
+
+    if (qid == 0 || qid == q->damaged)
+        return;
+    q->damaged = qid;
+    log_event(LOG_QUEUE_ERROR, &ctx, "this message is damaged and cannot be delivered: check the queue database in %s",
+              q->directory);
+}
+
 static bool due_run(struct queue_job *job, struct queue_sql *db)
 {
     struct query *r = query_of(job);
 
-    return queue_sql_find_due(db, &r->arena, &r->due, &r->result.batch);
+    if (!queue_sql_find_due(db, &r->arena, &r->due, &r->result.batch))
+        return false;
+    tell_damage(job->queue, r->result.batch.damaged);
+    return true;
 }
 
 void queue_load_due(struct queue *q, struct op_scope *scope, const struct queue_due *due, op_done_fn *done, void *owner)
@@ -109,24 +126,19 @@ void queue_read(struct queue *q, struct op_scope *scope, uint64_t qid, unsigned 
     queue_submit_read(q, &r->job, &kind, query_done);
 }
 
-/* ---- failed recipients ---- */
+/* ---- what is to be reported ---- */
 
-static bool failed_run(struct queue_job *job, struct queue_sql *db)
+static bool reports_run(struct queue_job *job, struct queue_sql *db)
 {
     struct query *r = query_of(job);
-    bool found;
 
-    if (!queue_sql_find_failed(db, &r->arena, r->qid, &r->result.failed, &found))
-        return false;
-    if (!found)
-        no_such(r, true);
-    return true;
+    return queue_sql_find_reports(db, &r->arena, r->qid, &r->result.reports);
 }
 
-void queue_load_failed(struct queue *q, struct op_scope *scope, uint64_t qid, op_done_fn *done, void *owner)
+void queue_load_reports(struct queue *q, struct op_scope *scope, uint64_t qid, op_done_fn *done, void *owner)
 {
-    static const struct queue_job_kind kind = {.name = "looking for failed recipients", .run = failed_run};
-    struct query *r = query_new(q, scope, "queue failed", done, owner);
+    static const struct queue_job_kind kind = {.name = "looking for reports", .run = reports_run};
+    struct query *r = query_new(q, scope, "queue reports", done, owner);
 
     r->qid = qid;
     queue_submit_read(q, &r->job, &kind, query_done);

@@ -5,8 +5,8 @@
  * A message is a row of `message` (never changed, so that its size does not matter), its content either one row of
  * `body` or, when it came in pieces, rows of `content`, and one row of `rcpt` for each recipient that is not done.
  * While pieces come in, a row of `incoming` says so: what a crash leaves behind is found by that. Indexes cover only
- * what is looked for: recipients that can become due, and failed ones. Page size, the split of small and large content
- * and the size of the log were chosen by measuring commits of 1 to 128 messages of 1 to 32 KiB.
+ * what is looked for: recipients that can become due, and those whose report is due. Page size, the split of small and
+ * large content and the size of the log were chosen by measuring commits of 1 to 128 messages of 1 to 32 KiB.
  */
 #include "core/queue/queue_sql_int.h"
 
@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define APPLICATION_ID 0x6d746171 /* "mtaq" */
 #define BUSY_MS        5000       /* how long somebody else, a tool, may hold the database */
@@ -37,6 +38,18 @@ static const char *const migrations[] = {
     " dsn TEXT, text TEXT, failed_us INTEGER, PRIMARY KEY(qid, id)) WITHOUT ROWID;"
     "CREATE INDEX rcpt_due ON rcpt(next_us) WHERE next_us IS NOT NULL;"
     "CREATE INDEX rcpt_failed ON rcpt(qid) WHERE failed_us IS NOT NULL;",
+    /*
+     * action: enum envelope_action; report_us: when that happened, NULL once it has been reported. A recipient that is
+     * delayed has both next_us and an action.
+     */
+    "DROP INDEX rcpt_failed;"
+    "ALTER TABLE rcpt RENAME COLUMN failed_us TO report_us;"
+    "ALTER TABLE rcpt ADD COLUMN action INTEGER;"
+    "UPDATE rcpt SET action = 1 WHERE report_us IS NOT NULL;"
+    "CREATE INDEX rcpt_report ON rcpt(qid) WHERE report_us IS NOT NULL;",
+    /* ids go on from here after a restart, see queue.c */
+    ("CREATE TABLE mark(id INTEGER PRIMARY KEY, qid INTEGER NOT NULL);"
+     "INSERT INTO mark VALUES(1, 0);"),
 };
 
 static const char *const sql[QUEUE_STATEMENTS] = {
@@ -62,10 +75,16 @@ static bool no_room(int code, int error)
     return code == SQLITE_IOERR && (error == ENOSPC || error == EDQUOT || error == EFBIG);
 }
 
+unsigned queue_sql_lost_syncs(const struct queue_sql *q)
+{
+    return q->lost_syncs;
+}
+
 bool queue_sql_failed(struct queue_sql *q)
 {
     int code = sqlite3_extended_errcode(q->db), error = sqlite3_system_errno(q->db);
 
+    q->lost_syncs += code == SQLITE_IOERR_FSYNC;
     q->error = status_of(no_room(code & 0xff, error) ? STATUS_QUEUE_FULL : STATUS_QUEUE_WRITE);
     snprintf(q->detail, sizeof q->detail, "%s (%d)%s%s", sqlite3_errmsg(q->db), code, error ? ": " : "",
              error ? strerror(error) : "");
@@ -186,9 +205,10 @@ static bool probe(struct queue_sql *q)
         "SELECT max(qid) FROM body",
         "SELECT max(rowid) FROM content",
         "SELECT max(qid) FROM incoming",
+        "SELECT max(qid) FROM mark",
         "SELECT max(qid) FROM rcpt NOT INDEXED",
         "SELECT max(next_us) FROM rcpt INDEXED BY rcpt_due WHERE next_us > 0",
-        "SELECT max(qid) FROM rcpt INDEXED BY rcpt_failed WHERE failed_us IS NOT NULL",
+        "SELECT max(qid) FROM rcpt INDEXED BY rcpt_report WHERE report_us IS NOT NULL",
         "SELECT piece FROM content INDEXED BY content_piece WHERE qid = 0",
     };
     uint64_t unused;
@@ -287,7 +307,7 @@ static struct queue_sql *open_connection(const char *path, int flags, struct sta
 
     /* Fails, without harm, when SQLite is in use already; saves a lock for each allocation. */
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-    if (sqlite3_open_v2(path, &q->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | flags, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(path, &q->db, SQLITE_OPEN_NOMUTEX | flags, NULL) != SQLITE_OK) {
         queue_sql_failed(q);
         *why = cannot_use(q, path);
         queue_sql_close(&q);
@@ -299,7 +319,7 @@ static struct queue_sql *open_connection(const char *path, int flags, struct sta
 
 struct queue_sql *queue_sql_open(const char *path, struct status *why)
 {
-    struct queue_sql *q = open_connection(path, SQLITE_OPEN_CREATE, why);
+    struct queue_sql *q = open_connection(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, why);
     uint64_t version = 0;
 
     if (q == NULL)
@@ -315,7 +335,7 @@ struct queue_sql *queue_sql_open(const char *path, struct status *why)
 
 struct queue_sql *queue_sql_open_reader(const char *path, struct status *why)
 {
-    struct queue_sql *q = open_connection(path, 0, why);
+    struct queue_sql *q = open_connection(path, SQLITE_OPEN_READWRITE, why);
 
     if (q == NULL)
         return NULL;
@@ -325,6 +345,46 @@ struct queue_sql *queue_sql_open_reader(const char *path, struct status *why)
     *why = cannot_use(q, path);
     queue_sql_close(&q);
     return NULL;
+}
+
+/* Is it a queue of the version that our statements are for? */
+static bool readable(struct queue_sql *q, const char *path, struct status *why)
+{
+    uint64_t app = 0, version = 0;
+
+    if (!pragma_number(q, "PRAGMA application_id", &app) || !pragma_number(q, "PRAGMA user_version", &version)) {
+        *why = status_make(STATUS_QUEUE_CORRUPT, "queue database %s cannot be read: %s", path, q->detail);
+        return false;
+    }
+    if (app != APPLICATION_ID) {
+        *why = status_make(STATUS_QUEUE_CORRUPT, "%s is not a queue of mta", path);
+        return false;
+    }
+    if (version != ARRAY_LEN(migrations)) {
+        *why = status_make(STATUS_QUEUE_CORRUPT, "queue database %s has schema %" PRIu64 ", this mta reads %zu: %s",
+                           path, version, ARRAY_LEN(migrations),
+                           version < ARRAY_LEN(migrations) ? "the server converts it when it starts"
+                                                           : "use the newer mta that wrote it");
+        return false;
+    }
+    return true;
+}
+
+struct queue_sql *queue_sql_open_viewer(const char *path, struct status *why)
+{
+    struct queue_sql *q;
+
+    if (access(path, R_OK) != 0) {
+        *why = status_make(STATUS_QUEUE_CORRUPT, "queue database %s cannot be read: %s", path, strerror(errno));
+        return NULL;
+    }
+    q = open_connection(path, SQLITE_OPEN_READONLY, why);
+    if (q == NULL)
+        return NULL;
+    q->reader = true;
+    if (!readable(q, path, why))
+        queue_sql_close(&q);
+    return q;
 }
 
 void queue_sql_close(struct queue_sql **qp)
@@ -380,6 +440,15 @@ void queue_sql_checkpoint(struct queue_sql *q)
 
     if (sqlite3_wal_checkpoint_v2(q->db, "main", SQLITE_CHECKPOINT_PASSIVE, &pages, &moved) == SQLITE_OK)
         q->wal_base = q->wal_pages;
+    else
+        queue_sql_failed(q);
+}
+
+unsigned queue_sql_free_pages(struct queue_sql *q)
+{
+    uint64_t pages = 0;
+
+    return pragma_number(q, "PRAGMA freelist_count", &pages) ? (unsigned)pages : 0;
 }
 
 bool queue_sql_shrink(struct queue_sql *q, unsigned keep, unsigned most)

@@ -10,11 +10,20 @@
 
 struct queue_sql;
 
+/*
+ * Before opening: false when the files of the queue are such that mail in them would be lost by opening them; *why says
+ * what to do.
+ */
+bool queue_sql_check_files(const char *path, struct status *why);
+/* After opening: false when the database is damaged. A large one is not looked through. */
+bool queue_sql_check(struct queue_sql *, const char *path, struct status *why);
 /* The writing connection: creates or migrates. NULL when the file is not a queue that we can use: *why says what to do.
  */
 struct queue_sql *queue_sql_open(const char *path, struct status *why);
 /* A connection for queries beside the writing one, which is open already. */
 struct queue_sql *queue_sql_open_reader(const char *path, struct status *why);
+/* A connection that only reads, beside a server or without one; NULL when the file is not a queue of this version. */
+struct queue_sql *queue_sql_open_viewer(const char *path, struct status *why);
 /* The last connection to be closed checkpoints. */
 void queue_sql_close(struct queue_sql **);
 
@@ -41,19 +50,29 @@ bool queue_sql_incoming(struct queue_sql *, uint64_t *qids, size_t room, size_t 
 /* See queue_record and queue_commit_report. *removed: the message went with its last recipient. */
 bool queue_sql_record(struct queue_sql *, uint64_t qid, uint64_t now_us, const struct queue_result *, size_t count,
                       bool *removed);
-bool queue_sql_remove_failed(struct queue_sql *, uint64_t qid, const uint64_t *ids, size_t count, bool *removed);
+bool queue_sql_reported(struct queue_sql *, const struct queue_reported *, bool *removed);
 
-/* See queue_load_due, queue_read, queue_load_failed; results live in the arena. */
+/* See queue_load_due, queue_read, queue_load_reports; results live in the arena. */
 bool queue_sql_find_due(struct queue_sql *, struct arena *, const struct queue_due *, struct queue_batch *);
 /* *message: is there such a message? *content: has it that piece, or does it end before? False is damage. */
 bool queue_sql_read(struct queue_sql *, struct arena *, uint64_t qid, unsigned index, struct queue_piece *,
                     bool *message, bool *content);
-bool queue_sql_find_failed(struct queue_sql *, struct arena *, uint64_t qid, struct queue_failed *, bool *found);
-/* The greatest qid; 0 in an empty queue. */
+bool queue_sql_find_reports(struct queue_sql *, struct arena *, uint64_t qid, struct queue_reports *);
+/* The greatest qid there has been, or the mark; 0 in a new queue. */
 bool queue_sql_last_qid(struct queue_sql *, uint64_t *qid);
 
+/* No id up to this one is to be given out again, whatever the clock says. */
+bool queue_sql_put_mark(struct queue_sql *, uint64_t qid);
+
+/*
+ * How often the disk has failed to write what it had taken: what was not on the disk for sure before may be lost, and
+ * no later success says otherwise.
+ */
+unsigned queue_sql_lost_syncs(const struct queue_sql *);
 /* Pages in the write-ahead log since the last checkpoint. */
 unsigned queue_sql_wal_pages(const struct queue_sql *);
+/* Pages of the database that hold nothing; 0 when that cannot be said. */
+unsigned queue_sql_free_pages(struct queue_sql *);
 /* Moves the log into the database; failure is no harm: the next one does it. */
 void queue_sql_checkpoint(struct queue_sql *);
 /* Gives up to `most` free pages back to the file system when more than `keep` are free. Are there more to give? */

@@ -1,6 +1,6 @@
 /*
- * What the files of queue_sql share: the connection, its statements, values bound to them. Only queue_sql*.c include
- * this, and with it sqlite3.h.
+ * What the files of queue_sql share: the connection, its statements, values bound to them. Only queue_sql*.c and
+ * queue_list.c include this, and with it sqlite3.h.
  */
 #ifndef MTA_QUEUE_QUEUE_SQL_INT_H
 #define MTA_QUEUE_QUEUE_SQL_INT_H
@@ -21,6 +21,7 @@ struct queue_sql {
     bool reader;
     bool relaxed; /* synchronous = NORMAL at the moment */
     sqlite3_stmt *statements[QUEUE_STATEMENTS];
+    unsigned lost_syncs;
     unsigned wal_pages, wal_base; /* pages in the log; how many of them the last checkpoint saw */
     struct status error;
     char detail[200];

@@ -41,8 +41,15 @@ bool queue_sql_put_piece(struct queue_sql *q, uint64_t qid, unsigned index, stru
     return RUN(q, QUEUE_SQL_PUT_PIECE, INT(qid), INT(index), BYTES(bytes));
 }
 
+/* What an alias, the only thing that is over before it begins, is reported with. */
+#define EXPANDED_DSN  "2.0.0"
+#define EXPANDED_TEXT "alias expanded"
+
 static bool put_rcpt(struct queue_sql *q, const struct envelope *e, const struct envelope_rcpt *r)
 {
+    if (r->action != ENVELOPE_ACTION_NONE)
+        return RUN(q, QUEUE_SQL_PUT_REPORT, INT(e->qid), INT(r->id), INT(e->queued_us), INT(r->action), INT(r->notify),
+                   TEXT(r->addr), TEXT(r->orig), TEXT(r->orcpt), TEXT(EXPANDED_DSN), TEXT(EXPANDED_TEXT));
     return RUN(q, QUEUE_SQL_PUT_RCPT, INT(e->qid), INT(r->id), INT(e->queued_us), INT(r->notify), TEXT(r->addr),
                TEXT(r->orig), TEXT(r->orcpt));
 }
@@ -79,10 +86,21 @@ bool queue_sql_incoming(struct queue_sql *q, uint64_t *qids, size_t room, size_t
 
 bool queue_sql_last_qid(struct queue_sql *q, uint64_t *qid)
 {
+    uint64_t mark = 0;
     bool found;
 
     *qid = 0;
-    return queue_sql_number(q, queue_sql_query(q, QUEUE_SQL_LAST_QID, NULL, 0), qid, &found);
+    if (!queue_sql_number(q, queue_sql_query(q, QUEUE_SQL_LAST_QID, NULL, 0), qid, &found) ||
+        !queue_sql_number(q, queue_sql_query(q, QUEUE_SQL_MARK, NULL, 0), &mark, &found))
+        return false;
+    if (mark > *qid)
+        *qid = mark;
+    return true;
+}
+
+bool queue_sql_put_mark(struct queue_sql *q, uint64_t qid)
+{
+    return RUN(q, QUEUE_SQL_PUT_MARK, INT(qid));
 }
 
 /* ---- results ---- */
@@ -108,11 +126,17 @@ static bool settle(struct queue_sql *q, uint64_t qid, bool *removed)
 
 static bool record_one(struct queue_sql *q, uint64_t qid, uint64_t now_us, const struct queue_result *r)
 {
-    if (r->outcome == QUEUE_DELIVERED)
-        return RUN(q, QUEUE_SQL_DROP_RCPT, INT(qid), INT(r->rcpt_id));
+    bool report = r->action != ENVELOPE_ACTION_NONE;
+
+    if (r->outcome == QUEUE_DEFERRED && report)
+        return RUN(q, QUEUE_SQL_DELAY_RCPT, INT(qid), INT(r->rcpt_id), INT(r->next_us), TEXT(r->dsn), TEXT(r->text),
+                   INT(r->action), INT(now_us));
     if (r->outcome == QUEUE_DEFERRED)
         return RUN(q, QUEUE_SQL_DEFER_RCPT, INT(qid), INT(r->rcpt_id), INT(r->next_us), TEXT(r->dsn), TEXT(r->text));
-    return RUN(q, QUEUE_SQL_FAIL_RCPT, INT(qid), INT(r->rcpt_id), INT(now_us), TEXT(r->dsn), TEXT(r->text));
+    if (report)
+        return RUN(q, QUEUE_SQL_END_RCPT, INT(qid), INT(r->rcpt_id), TEXT(r->dsn), TEXT(r->text), INT(r->action),
+                   INT(now_us));
+    return RUN(q, QUEUE_SQL_DROP_RCPT, INT(qid), INT(r->rcpt_id));
 }
 
 bool queue_sql_record(struct queue_sql *q, uint64_t qid, uint64_t now_us, const struct queue_result *results,
@@ -124,12 +148,23 @@ bool queue_sql_record(struct queue_sql *q, uint64_t qid, uint64_t now_us, const 
     return settle(q, qid, removed);
 }
 
-bool queue_sql_remove_failed(struct queue_sql *q, uint64_t qid, const uint64_t *ids, size_t count, bool *removed)
+/* Over, unless it is one that is still tried. */
+static bool end_report(struct queue_sql *q, uint64_t qid, uint64_t id)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!RUN(q, QUEUE_SQL_DROP_FAILED, INT(qid), INT(ids[i])))
+    if (!RUN(q, QUEUE_SQL_DROP_REPORTED, INT(qid), INT(id)))
+        return false;
+    return sqlite3_changes(q->db) > 0 || RUN(q, QUEUE_SQL_KEEP_REPORTED, INT(qid), INT(id));
+}
+
+bool queue_sql_reported(struct queue_sql *q, const struct queue_reported *r, bool *removed)
+{
+    bool over = r->then == ENVELOPE_ACTION_NONE;
+
+    for (size_t i = 0; i < r->count; i++)
+        if (!(over ? end_report(q, r->qid, r->ids[i])
+                   : RUN(q, QUEUE_SQL_NEXT_REPORT, INT(r->qid), INT(r->ids[i]), INT(r->then))))
             return false;
-    return settle(q, qid, removed);
+    return settle(q, r->qid, removed);
 }
 
 /* ---- looking for work ---- */
@@ -142,6 +177,7 @@ static void read_rcpt(struct arena *a, sqlite3_stmt *s, struct envelope_rcpt *r)
     r->orcpt = column_text(a, s, 3);
     r->notify = (unsigned)sqlite3_column_int(s, 4);
     r->attempts = (uint32_t)sqlite3_column_int64(s, 5);
+    r->action = (enum envelope_action)sqlite3_column_int(s, 6);
 }
 
 static struct envelope *read_envelope(struct arena *a, sqlite3_stmt *s, uint64_t qid)
@@ -174,6 +210,8 @@ static bool load_envelope(struct queue_sql *q, struct arena *a, uint64_t qid, st
     *e = NULL;
     if (got > 0) {
         *e = read_envelope(a, s, qid);
+        if ((*e)->sender == NULL)
+            *e = NULL; /* never written like that: damage */
         sqlite3_reset(s);
     }
     return got >= 0;
@@ -203,7 +241,8 @@ static bool load_due_rcpts(struct queue_sql *q, struct arena *a, const struct qu
 
     while ((got = queue_sql_next(q, s)) > 0 && e->nrcpts < room) {
         e->rcpts = grown(a, e->rcpts, e->nrcpts, &cap, sizeof *e->rcpts);
-        read_rcpt(a, s, &e->rcpts[e->nrcpts++]);
+        read_rcpt(a, s, &e->rcpts[e->nrcpts]);
+        e->nrcpts += e->rcpts[e->nrcpts].addr != NULL; /* else damage */
     }
     if (got > 0) {
         *more = true;
@@ -221,8 +260,9 @@ struct due_walk {
     const struct envelope **messages;
     size_t count, cap;
     size_t rcpts;
-    struct map seen; /* qids in `messages` */
-    bool more;       /* there are due recipients beyond the limit */
+    struct map seen;  /* qids in `messages` */
+    bool more;        /* there are due recipients beyond the limit */
+    uint64_t damaged; /* a message that cannot be delivered; 0: none */
 };
 
 static int compare_qids(const void *a, const void *b)
@@ -253,10 +293,14 @@ static bool take_message(struct due_walk *w, uint64_t qid)
 
     if (!load_envelope(w->q, w->arena, qid, &e))
         return false;
-    if (e == NULL)
-        return true; /* recipients without a message: nothing that could be delivered */
+    if (e == NULL) { /* recipients without a message: nothing that could be delivered */
+        w->damaged = qid;
+        return true;
+    }
     if (!load_due_rcpts(w->q, w->arena, w->due, room, e, &w->more))
         return false;
+    if (e->nrcpts == 0)
+        w->damaged = qid;
     w->messages = grown(w->arena, w->messages, w->count, &w->cap, sizeof(struct envelope *));
     w->messages[w->count++] = e;
     w->rcpts += e->nrcpts;
@@ -288,20 +332,20 @@ static bool walk(struct due_walk *w, enum queue_statement which, uint64_t bound_
     return ok && got >= 0;
 }
 
-static bool list_failed(struct due_walk *w, struct queue_batch *batch)
+static bool list_reports(struct due_walk *w, struct queue_batch *batch)
 {
-    sqlite3_stmt *s = queue_sql_query(w->q, QUEUE_SQL_FAILED, NULL, 0);
-    uint64_t *qids = arena_new_array(w->arena, QUEUE_FAILED_MOST, sizeof *qids);
+    sqlite3_stmt *s = queue_sql_query(w->q, QUEUE_SQL_REPORTS, NULL, 0);
+    uint64_t *qids = arena_new_array(w->arena, QUEUE_REPORTS_MOST, sizeof *qids);
     int got;
 
-    batch->failed = qids;
+    batch->reports = qids;
     while ((got = queue_sql_next(w->q, s)) > 0) {
         uint64_t qid = column_u64(s, 0);
 
         if (is_busy(w, qid))
             continue;
-        qids[batch->nfailed++] = qid;
-        if (batch->nfailed == QUEUE_FAILED_MOST) {
+        qids[batch->nreports++] = qid;
+        if (batch->nreports == QUEUE_REPORTS_MOST) {
             sqlite3_reset(s);
             return true;
         }
@@ -327,38 +371,40 @@ bool queue_sql_find_due(struct queue_sql *q, struct arena *a, const struct queue
 
     sort_busy(&w);
     ok = walk(&w, QUEUE_SQL_DUE, due->now_us) && walk(&w, QUEUE_SQL_DUE_FAR, due->horizon_us) && find_next(&w, batch) &&
-         (!due->failed || list_failed(&w, batch));
+         (!due->reports || list_reports(&w, batch));
 
     map_clear(&w.seen);
     batch->messages = w.messages;
     batch->count = w.count;
+    batch->damaged = w.damaged;
     return ok;
 }
 
-bool queue_sql_find_failed(struct queue_sql *q, struct arena *a, uint64_t qid, struct queue_failed *out, bool *found)
+bool queue_sql_find_reports(struct queue_sql *q, struct arena *a, uint64_t qid, struct queue_reports *out)
 {
     struct envelope *e;
-    struct queue_failure *failures = NULL;
+    struct queue_report *reports = NULL;
     size_t cap = 0;
     sqlite3_stmt *s;
     int got;
 
     if (!load_envelope(q, a, qid, &e))
         return false;
-    *found = e != NULL;
     out->message = e;
-    s = QUERY(q, QUEUE_SQL_FAILED_RCPTS, INT(qid));
+    if (e == NULL)
+        return true;
+    s = QUERY(q, QUEUE_SQL_REPORT_RCPTS, INT(qid), INT(QUEUE_REPORT_RCPTS));
     while ((got = queue_sql_next(q, s)) > 0) {
-        struct queue_failure *f;
+        struct queue_report *r;
 
-        failures = grown(a, failures, out->count, &cap, sizeof *failures);
-        f = &failures[out->count++];
-        read_rcpt(a, s, &f->rcpt);
-        f->dsn = column_text(a, s, 6);
-        f->text = column_text(a, s, 7);
-        f->failed_us = column_u64(s, 8);
+        reports = grown(a, reports, out->count, &cap, sizeof *reports);
+        r = &reports[out->count++];
+        read_rcpt(a, s, &r->rcpt);
+        r->dsn = column_text(a, s, 7);
+        r->text = column_text(a, s, 8);
+        r->at_us = column_u64(s, 9);
     }
-    out->failures = failures;
+    out->reports = reports;
     return got == 0;
 }
 

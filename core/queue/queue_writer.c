@@ -26,7 +26,8 @@ struct queue_writer {
     struct loop_task wait_task;
 
     /* the writer thread's */
-    bool broken; /* a piece is missing */
+    bool broken;         /* a piece is missing */
+    unsigned lost_syncs; /* of the database, before the first piece */
     struct status cause;
 };
 
@@ -56,10 +57,34 @@ struct piece_job {
     size_t n;
 };
 
+/* New mail must leave deliveries some room: nothing more of this message is written. */
+static void mind_room(struct queue_job *job, struct queue_writer *w)
+{
+    if (!job->queue->short_of_room || w->broken)
+        return;
+    w->broken = true;
+    w->cause = status_of(STATUS_QUEUE_FULL);
+}
+
+/* Pieces wait for the commit's fdatasync; one that failed before may have been about them. */
+static void mind_syncs(struct queue_writer *w, const struct queue_sql *db)
+{
+    if (w->broken || w->lost_syncs == queue_sql_lost_syncs(db))
+        return;
+    w->broken = true;
+    w->cause = status_of(STATUS_QUEUE_WRITE);
+}
+
 static bool piece_run(struct queue_job *job, struct queue_sql *db)
 {
     struct piece_job *p = CONTAINER_OF(job, struct piece_job, job);
 
+    if (p->index == 0)
+        p->writer->lost_syncs = queue_sql_lost_syncs(db);
+    mind_syncs(p->writer, db);
+    mind_room(job, p->writer);
+    if (p->writer->broken)
+        job->status = p->writer->cause;
     return p->writer->broken || queue_sql_put_piece(db, p->writer->qid, p->index, slice_make(p->bytes, p->n));
 }
 
@@ -98,7 +123,7 @@ static void piece_done(struct queue_job *job)
 static void hand_over(struct queue_writer *w)
 {
     static const struct queue_job_kind kind = {
-        .name = "receiving", .run = piece_run, .failed = piece_failed, .passing = true};
+        .name = "receiving", .run = piece_run, .failed = piece_failed, .passing = true, .grows = true};
     struct piece_job *p = NEW(struct piece_job);
 
     p->writer = w;
@@ -225,12 +250,10 @@ struct commit_job {
     struct op op;
     struct queue_job job;
     struct arena arena;
-    struct queue_writer *writer; /* NULL: only failed recipients are removed */
+    struct queue_writer *writer; /* NULL: no report is due */
     struct envelope *envelope;
-    uint64_t origin; /* the message that this is the report of, and its recipients */
-    uint64_t *ids;
-    size_t nids;
-    bool removed; /* was it the last of the origin's recipients? */
+    struct queue_reported reported; /* what this is the report of */
+    bool removed;                   /* did that message go? */
 };
 
 static bool put_message(struct commit_job *c, struct queue_sql *db)
@@ -249,13 +272,17 @@ static bool commit_run(struct queue_job *job, struct queue_sql *db)
 {
     struct commit_job *c = CONTAINER_OF(job, struct commit_job, job);
 
+    if (c->writer != NULL && c->writer->pieces > 0)
+        mind_syncs(c->writer, db);
+    if (c->writer != NULL)
+        mind_room(job, c->writer);
     if (c->writer != NULL && c->writer->broken) {
         job->status = c->writer->cause;
         return queue_sql_drop_incoming(db, c->writer->qid);
     }
     if (c->writer != NULL && !put_message(c, db))
         return false;
-    return c->ids == NULL || queue_sql_remove_failed(db, c->origin, c->ids, c->nids, &c->removed);
+    return c->reported.ids == NULL || queue_sql_reported(db, &c->reported, &c->removed);
 }
 
 static void commit_failed(struct queue_job *job)
@@ -285,7 +312,7 @@ static void commit_done(struct queue_job *job)
         if (c->envelope != NULL && q->on_commit != NULL)
             q->on_commit(q->on_commit_arg, c->envelope);
         if (c->removed)
-            queue_removed(q, c->origin);
+            queue_removed(q, c->reported.qid);
     }
     queue_finish_status(&c->op, job);
 }
@@ -315,7 +342,8 @@ static struct commit_job *commit_new(struct queue *q, struct op_scope *scope, st
     return c;
 }
 
-static const struct queue_job_kind commit_kind = {.name = "commit", .run = commit_run, .failed = commit_failed};
+static const struct queue_job_kind commit_kind = {
+    .name = "commit", .run = commit_run, .failed = commit_failed, .grows = true};
 
 void queue_commit(struct queue_writer **wp, struct op_scope *scope, const struct envelope *e, op_done_fn *done,
                   void *owner)
@@ -326,15 +354,15 @@ void queue_commit(struct queue_writer **wp, struct op_scope *scope, const struct
     queue_submit_write(q, &c->job, &commit_kind, commit_done);
 }
 
-void queue_commit_report(struct queue *q, struct op_scope *scope, uint64_t qid, const uint64_t *ids, size_t count,
+void queue_commit_report(struct queue *q, struct op_scope *scope, const struct queue_reported *reported,
                          struct queue_writer **report, const struct envelope *report_envelope, op_done_fn *done,
                          void *owner)
 {
     struct commit_job *c = commit_new(q, scope, report, report_envelope, done, owner);
+    uint64_t *ids = arena_new_array(&c->arena, reported->count, sizeof *ids);
 
-    c->origin = qid;
-    c->ids = arena_new_array(&c->arena, count, sizeof *ids);
-    c->nids = count;
-    memcpy(c->ids, ids, count * sizeof *ids);
+    c->reported = *reported;
+    c->reported.ids = ids;
+    memcpy(ids, reported->ids, reported->count * sizeof *ids);
     queue_submit_write(q, &c->job, &commit_kind, commit_done);
 }

@@ -14,10 +14,12 @@
 #include "core/base/log.h"
 #include "core/queue/scheduler_int.h"
 
-#define RETRY_MOST_MS  10000 /* after the database failed */
-#define MORE_FAILED_MS 1000  /* until the next part of many messages that wait for reports */
-#define LEAST_PAUSE_MS 200   /* between two loads without backlog: recipients due soon after each other come together */
-#define CLOCK_SLACK_US 60000000 /* a clock set back by less than this is no reason to try again early */
+#include <stdlib.h>
+
+#define RETRY_MOST_MS   10000 /* after the database failed */
+#define MORE_REPORTS_MS 1000  /* until the next part of many messages that wait for reports */
+#define LEAST_PAUSE_MS  200 /* between two loads without backlog: recipients due soon after each other come together */
+#define CLOCK_SLACK_US  60000000 /* a clock set back by less than this is no reason to try again early */
 
 static struct slice qid_key(const uint64_t *qid)
 {
@@ -27,6 +29,18 @@ static struct slice qid_key(const uint64_t *qid)
 struct active *scheduler_find(struct scheduler *s, uint64_t qid)
 {
     return map_get(&s->messages, qid_key(&qid));
+}
+
+uint64_t scheduler_now_us(struct scheduler *s)
+{
+    uint64_t now_us = clock_wall_us();
+    int64_t jump_us = backoff_clock_look(&s->clock, now_us, loop_now_ms(s->loop));
+
+    if (jump_us != 0)
+        log_event(LOG_QUEUE_WARNING, NULL,
+                  "the clock was set %s by %lld s: mail in the queue does not grow older by it",
+                  jump_us > 0 ? "ahead" : "back", llabs(jump_us) / 1000000);
+    return now_us;
 }
 
 /* ---- room ---- */
@@ -78,7 +92,8 @@ static void on_run(void *arg)
     struct scheduler *s = arg;
 
     timer_start(s->loop, &s->run, s->config.queue_run_delay_ms, on_run, s);
-    s->failed_wanted = true;
+    scheduler_now_us(s);
+    s->reports_wanted = true;
     s->wanted = true;
     scheduler_feed(s);
 }
@@ -93,19 +108,19 @@ static void take_batch(struct scheduler *s, const struct queue_batch *batch)
     for (size_t i = 0; i < batch->count; i++)
         if (!came_since(s, batch->messages[i]->qid))
             active_new(s, batch->messages[i], false);
-    for (size_t i = 0; i < batch->nfailed; i++) {
-        struct active *m = scheduler_find(s, batch->failed[i]);
+    for (size_t i = 0; i < batch->nreports; i++) {
+        struct active *m = scheduler_find(s, batch->reports[i]);
 
-        if (came_since(s, batch->failed[i]))
+        if (came_since(s, batch->reports[i]))
             continue;
         if (m != NULL)
-            m->failed = true; /* one of this batch: the report waits for its recipients that are due */
+            m->report = true; /* one of this batch: the report waits for its recipients that are due */
         else
-            active_report_only(s, batch->failed[i]);
+            active_report_only(s, batch->reports[i]);
     }
-    if (batch->nfailed == QUEUE_FAILED_MOST) {
-        s->failed_wanted = true;
-        scheduler_wake(s, MORE_FAILED_MS);
+    if (batch->nreports == QUEUE_REPORTS_MOST) {
+        s->reports_wanted = true;
+        scheduler_wake(s, MORE_REPORTS_MS);
     }
 }
 
@@ -153,14 +168,14 @@ static uint64_t *list_busy(struct scheduler *s)
 
 static void load(struct scheduler *s, size_t room)
 {
-    struct queue_due due = {.now_us = clock_wall_us(), .limit = room, .failed = s->failed_wanted};
+    struct queue_due due = {.now_us = clock_wall_us(), .limit = room, .reports = s->reports_wanted};
     uint64_t *busy = list_busy(s);
 
     due.horizon_us = due.now_us + s->config.maximal_backoff_ms * 1000 + CLOCK_SLACK_US;
     due.busy = busy;
     due.nbusy = s->messages.count;
     s->loading = true;
-    s->wanted = s->failed_wanted = false;
+    s->wanted = s->reports_wanted = false;
     queue_load_due(s->queue, &s->scope, &due, on_loaded, s);
     mem_free(busy);
 }

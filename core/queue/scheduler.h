@@ -35,6 +35,7 @@ struct delivery {
 /* What an attempt came to for one recipient. */
 struct delivery_result {
     struct status status;  /* OK: delivered. TEMPFAIL: deferred. PERMFAIL: failed for good */
+    bool relayed;          /* delivered to somebody who may yet do something else with it, not to a mailbox */
     const char *relay;     /* for the log: "dovecot", "virtual", "none" */
     uint64_t connected_us; /* wall clock: connection set-up over, delivery itself begins; 0: as start */
     /* false: the failure is the destination's (host down, command missing), not this message's; it shrinks its window
@@ -59,7 +60,7 @@ struct scheduler_hooks {
      * inside this call.
      */
     void (*deliver)(void *ctx, struct delivery *);
-    /* Recipients of the message failed for good: queue the report, then scheduler_report_done(qid). */
+    /* Something is to be reported of recipients of the message: queue that, then scheduler_report_done(qid). */
     void (*report)(void *ctx, uint64_t qid);
     /*
      * One recipient's attempt has ended: writes the "to=<...>, relay=..., status=..." line. A recipient that could not
@@ -73,8 +74,9 @@ struct scheduler_hooks {
 struct scheduler_config {
     uint64_t queue_run_delay_ms, minimal_backoff_ms, maximal_backoff_ms;
     uint64_t maximal_queue_lifetime_ms, bounce_queue_lifetime_ms;
-    uint32_t active_limit;   /* recipients in memory (qmgr_message_active_limit) */
-    const char *syslog_name; /* may be NULL; copied */
+    uint64_t delay_warning_ms; /* a recipient deferred when its message is older is reported, once; 0: never */
+    uint32_t active_limit;     /* recipients in memory (qmgr_message_active_limit) */
+    const char *syslog_name;   /* may be NULL; copied */
 };
 
 /* Owns neither loop nor queue; the queue's two hooks are its own until scheduler_free. */

@@ -1,7 +1,10 @@
 /*
  * One message in memory: its recipients are routed, wait for their destinations, get results; results go to the
- * database in as few transactions as the loop's turns allow; at the end failed recipients get their report. Called by
+ * database in as few transactions as the loop's turns allow; at the end what is to be reported is. Called by
  * scheduler.c and scheduler_dest.c; waits on routes, on the queue, on the report.
+ *
+ * Reports are made when the last recipient of this round has its result, so that those that fail together, or are
+ * delayed or delivered together, share one.
  *
  * A recipient that is deferred when its message is too old has failed, with the text of its last deferral, as in
  * Postfix. Results that the database does not take are kept and offered again: nothing is delivered twice because a
@@ -87,7 +90,7 @@ static void settle(struct active *m)
 {
     if (m->recorded < m->nrcpts || m->running > 0)
         return;
-    if (m->failed && !m->scheduler->draining)
+    if (m->report && !m->scheduler->draining)
         report(m);
     else
         leave(m);
@@ -181,7 +184,8 @@ static enum queue_outcome outcome_of(struct active *m, const struct status *stat
         return QUEUE_DELIVERED;
     if (status->cls == STATUS_PERMFAIL)
         return QUEUE_FAILED;
-    if (!backoff_expired(now_us, m->envelope->arrival_us, lifetime_ms(m)))
+    if (!backoff_expired(now_us, backoff_clock_arrival_us(&m->scheduler->clock, m->envelope->arrival_us),
+                         lifetime_ms(m)))
         return QUEUE_DEFERRED;
     if (!m->expired)
         log_message(m, LOG_QUEUE_EXPIRED, "status=expired, returned to sender");
@@ -189,12 +193,54 @@ static enum queue_outcome outcome_of(struct active *m, const struct status *stat
     return QUEUE_FAILED;
 }
 
+/* Is the sender to be told that this one, which was deferred, waits? */
+static bool is_late(const struct active *m, const struct envelope_rcpt *rcpt, uint64_t now_us)
+{
+    const struct scheduler *s = m->scheduler;
+
+    return s->config.delay_warning_ms > 0 && rcpt->action == ENVELOPE_ACTION_NONE &&
+           backoff_expired(now_us, backoff_clock_arrival_us(&s->clock, m->envelope->arrival_us),
+                           s->config.delay_warning_ms);
+}
+
+/*
+ * What is to be reported of a result. Nobody tells the null sender of a delay or of success; who hears of failures, the
+ * report knows.
+ */
+static enum envelope_action action_of(const struct active *m, const struct envelope_rcpt *rcpt,
+                                      enum queue_outcome outcome, const struct delivery_result *result, uint64_t now_us)
+{
+    if (outcome == QUEUE_FAILED)
+        return ENVELOPE_ACTION_FAILED;
+    if (m->envelope->sender[0] == '\0')
+        return ENVELOPE_ACTION_NONE;
+    if (outcome == QUEUE_DEFERRED)
+        return is_late(m, rcpt, now_us) ? ENVELOPE_ACTION_DELAYED : ENVELOPE_ACTION_NONE;
+    if ((rcpt->notify & ENVELOPE_NOTIFY_SUCCESS) == 0)
+        return ENVELOPE_ACTION_NONE;
+    return result->relayed ? ENVELOPE_ACTION_RELAYED : ENVELOPE_ACTION_DELIVERED;
+}
+
+/*
+ * When to try again: together with those that were deferred before, so that recipients of one message stay together and
+ * share reports, unless that is much sooner than their turn.
+ */
+static uint64_t next_attempt_us(struct active *m, uint64_t now_us)
+{
+    const struct scheduler_config *c = &m->scheduler->config;
+    uint64_t next_us = backoff_next_us(now_us, m->envelope->arrival_us, c->minimal_backoff_ms, c->maximal_backoff_ms);
+
+    if (m->next_us < now_us || next_us - m->next_us > (next_us - now_us) / 4)
+        m->next_us = next_us;
+    return m->next_us;
+}
+
 void active_result(struct active_rcpt *r, const struct delivery *delivery, const struct delivery_result *result)
 {
     struct active *m = r->message;
     struct scheduler *s = m->scheduler;
     struct queue_result *to;
-    uint64_t now_us = clock_wall_us();
+    uint64_t now_us = scheduler_now_us(s);
 
     s->hooks.log_result(s->hooks.ctx, delivery, r->rcpt, result);
     if (m->results == NULL)
@@ -203,13 +249,14 @@ void active_result(struct active_rcpt *r, const struct delivery *delivery, const
     to = &m->results[m->nresults++];
     to->rcpt_id = r->rcpt->id;
     to->outcome = outcome_of(m, &result->status, now_us);
-    to->next_us =
-        backoff_next_us(now_us, m->envelope->arrival_us, s->config.minimal_backoff_ms, s->config.maximal_backoff_ms);
-    if (to->outcome != QUEUE_DELIVERED) {
+    if (to->outcome == QUEUE_DEFERRED)
+        to->next_us = next_attempt_us(m, now_us);
+    to->action = action_of(m, r->rcpt, to->outcome, result, now_us);
+    if (to->outcome == QUEUE_DEFERRED || to->action != ENVELOPE_ACTION_NONE) {
         to->dsn = arena_strdup(&m->arena, result->status.dsn);
         to->text = arena_strdup(&m->arena, result->status.text);
     }
-    m->failed = m->failed || to->outcome == QUEUE_FAILED;
+    m->report = m->report || to->action != ENVELOPE_ACTION_NONE;
     m->deferred = m->deferred || to->outcome == QUEUE_DEFERRED;
     s->unrecorded++;
     if (r->dest != NULL)
@@ -297,12 +344,19 @@ static void copy_in(struct active *m, const struct envelope *e)
     m->bare = *m->envelope;
     m->bare.rcpts = NULL;
     m->bare.nrcpts = 0;
-    m->nrcpts = e->nrcpts;
-    m->rcpts = arena_new_array(&m->arena, m->nrcpts, sizeof *m->rcpts);
-    for (size_t i = 0; i < m->nrcpts; i++) {
-        m->rcpts[i].message = m;
-        m->rcpts[i].rcpt = &m->envelope->rcpts[i];
+    m->rcpts = arena_new_array(&m->arena, e->nrcpts, sizeof *m->rcpts);
+    for (size_t i = 0; i < e->nrcpts; i++) {
+        struct active_rcpt *r = &m->rcpts[m->nrcpts];
+
+        if (e->rcpts[i].action == ENVELOPE_ACTION_EXPANDED) {
+            m->report = true;
+            continue;
+        }
+        m->nrcpts++;
+        r->message = m;
+        r->rcpt = &m->envelope->rcpts[i];
     }
+    MTA_ASSERT(m->nrcpts > 0); /* an alias has results */
 }
 
 void active_new(struct scheduler *s, const struct envelope *e, bool fresh)

@@ -25,12 +25,12 @@ struct scheduler {
 
     /* loading */
     bool loading;
-    bool wanted;        /* a load is due as soon as there is room */
-    bool backlog;       /* recipients that are due wait in the database */
-    bool failed_wanted; /* the next load looks for failed recipients too */
-    struct timer due;   /* the next recipient */
-    struct timer run;   /* queue_run_delay */
-    struct map since;   /* fresh messages taken since the load began, by qid: its snapshot may show them otherwise */
+    bool wanted;         /* a load is due as soon as there is room */
+    bool backlog;        /* recipients that are due wait in the database */
+    bool reports_wanted; /* the next load looks for messages whose report is due, too */
+    struct timer due;    /* the next recipient */
+    struct timer run;    /* queue_run_delay */
+    struct map since;    /* fresh messages taken since the load began, by qid: its snapshot may show them otherwise */
 
     /* deliveries */
     struct list transports;
@@ -43,6 +43,8 @@ struct scheduler {
     struct list stuck; /* messages whose results the database did not take */
     struct timer retry;
     uint64_t retry_ms; /* after the database failed */
+
+    struct backoff_clock clock;
 
     /* shutdown */
     bool draining;
@@ -84,9 +86,10 @@ struct active {
     size_t nresults, recording, recorded;
     struct loop_task flush;
     struct list stuck;
-    bool failed;   /* a report is due */
-    bool deferred; /* why it is still queued */
-    bool expired;  /* said so already */
+    uint64_t next_us; /* when those are due again that were deferred last; 0: none was */
+    bool report;      /* one is due */
+    bool deferred;    /* why it is still queued */
+    bool expired;     /* said so already */
     bool reporting;
     bool removed; /* it has left the database */
 };
@@ -97,6 +100,8 @@ struct active *scheduler_find(struct scheduler *, uint64_t qid);
 void scheduler_feed(struct scheduler *);
 /* A load is due in at most delay_ms. */
 void scheduler_wake(struct scheduler *, uint64_t delay_ms);
+/* The time, and a look at whether the clock jumped. */
+uint64_t scheduler_now_us(struct scheduler *);
 /* Calls drained when nothing is left to wait for. */
 void scheduler_check_drained(struct scheduler *);
 

@@ -12,6 +12,8 @@
 #include "core/base/codec.h"
 #include "proto/grammar/received.h"
 
+#include <stdio.h>
+
 #define FOLD_WIDTH   78  /* where a space becomes a line break: RFC 5322 section 2.1.1 */
 #define FOLD_HARD    900 /* where a word without spaces is broken */
 #define FOLD_INDENT  4
@@ -29,28 +31,34 @@ static const char *const actions[] = {
     [DSN_ACTION_RELAYED] = "relayed", [DSN_ACTION_EXPANDED] = "expanded",
 };
 
-/* What the report is about, worst first. */
+/* RFC 3834 section 5: a reply to the message, or a notice of our own. */
+#define REPLIED   "auto-replied"
+#define GENERATED "auto-generated"
+
+/* What a report says to people. The subjects are Postfix's: there are filters that look for them. */
 static const struct notice {
-    const char *subject, *opening, *attached;
-} failed_notice =
-    {
-        "Undelivered Mail Returned to Sender",
-        "Your message could not be delivered to the recipients listed here, and no\n"
-        "further attempt will be made. What was sent is attached.",
-        "Undelivered Message",
-},
-  delayed_notice =
-      {
-          "Mail delivery is delayed",
-          "Your message has not reached the recipients listed here yet. There is no\n"
-          "need to send it again: further attempts will be made.",
-          "Delayed Message",
-},
-  success_notice = {
-      "Mail delivery report",
-      "You asked to be told about the delivery of your message. It has got as far\n"
-      "as said here.",
-      "Delivered Message",
+    const char *subject, *submitted, *opening, *attached;
+} notices[] = {
+    [DSN_KIND_FAILURE] = {"Undelivered Mail Returned to Sender", REPLIED,
+                          "Your message could not be delivered to the recipients listed here, and no\n"
+                          "further attempt will be made. What was sent is attached.",
+                          "Undelivered Message"},
+    [DSN_KIND_DELAY] = {"Delayed Mail (still being retried)", REPLIED,
+                        "Your message has not reached the recipients listed here yet. There is no\n"
+                        "need to send it again: further attempts will be made.",
+                        "Delayed Message"},
+    [DSN_KIND_SUCCESS] = {"Successful Mail Delivery Report", REPLIED,
+                          "You asked to be told about the delivery of your message. It has got as far\n"
+                          "as said here.",
+                          "Delivered Message"},
+    [DSN_KIND_FAILURE_COPY] = {"Postmaster Copy: Undelivered Mail", GENERATED,
+                               "For the postmaster: a message could not be delivered to the recipients\n"
+                               "listed here.",
+                               "Undelivered Message"},
+    [DSN_KIND_DELAY_COPY] = {"Postmaster Warning: Delayed Mail", GENERATED,
+                             "For the postmaster: a message has not reached the recipients listed here\n"
+                             "yet. Further attempts will be made.",
+                             "Delayed Message"},
 };
 
 static void fold_start(struct fold *f, const char *text)
@@ -75,6 +83,8 @@ static void fold_solid(struct fold *f, struct slice text)
 
         if (f->column + len > FOLD_HARD)
             fold_break(f);
+        if (c == ' ' && f->column <= FOLD_INDENT)
+            ok = false; /* no line is white space only: to some readers that is an empty one */
         buf_add(f->out, ok ? text.p : "?", ok ? len : 1);
         f->column += ok ? len : 1;
         text = slice_from(text, len ? len : 1);
@@ -84,11 +94,12 @@ static void fold_solid(struct fold *f, struct slice text)
 /* A word behind what is there: on the same line if it fits. */
 static void fold_word(struct fold *f, struct slice word)
 {
-    if (f->column + 1 + word.n > FOLD_WIDTH && f->column > FOLD_INDENT)
+    if (word.n > 0 && f->column + 1 + word.n > FOLD_WIDTH && f->column > FOLD_INDENT) {
         fold_break(f);
-    else
+    } else {
         buf_add_char(f->out, ' ');
-    f->column++;
+        f->column++;
+    }
     fold_solid(f, word);
 }
 
@@ -176,15 +187,8 @@ static void fold_address(struct fold *f, const char *addr)
 
 static const struct notice *notice_of(const struct dsn_report *r)
 {
-    const struct notice *notice = &success_notice;
-
-    for (size_t i = 0; i < r->nrcpts; i++) {
-        if (r->rcpts[i].action == DSN_ACTION_FAILED)
-            return &failed_notice;
-        if (r->rcpts[i].action == DSN_ACTION_DELAYED)
-            notice = &delayed_notice;
-    }
-    return notice;
+    MTA_ASSERT((size_t)r->kind < ARRAY_LEN(notices));
+    return &notices[r->kind];
 }
 
 static void add_part(struct buf *out, const struct dsn_report *r, const char *description, const char *type, bool wide)
@@ -199,7 +203,7 @@ static void add_header(struct fold *f, const struct dsn_report *r)
 {
     const char *to = r->to ? r->to : r->sender;
 
-    buf_printf(f->out, "From: Mail Delivery System <MAILER-DAEMON@%s>\n", r->myhostname);
+    buf_printf(f->out, "From: Mail Delivery System <MAILER-DAEMON@%s>\n", r->origin);
     fold_start(f, "To:");
     if (*to != '\0')
         fold_address(f, to);
@@ -207,8 +211,8 @@ static void add_header(struct fold *f, const struct dsn_report *r)
         fold_words(f, "undisclosed-recipients:;");
     buf_printf(f->out, "\nSubject: %s\nDate: ", notice_of(r)->subject);
     received_date(f->out, r->now_us);
-    /* Auto-Submitted: RFC 3834 section 5, so that nobody answers a report by machine. */
-    buf_printf(f->out, "\nMessage-Id: %s\nAuto-Submitted: auto-replied\nMIME-Version: 1.0\n", r->message_id);
+    buf_printf(f->out, "\nMessage-Id: %s\nAuto-Submitted: %s\nMIME-Version: 1.0\n", r->message_id,
+               notice_of(r)->submitted);
     buf_printf(f->out, "Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"%s\"\n",
                r->boundary);
     if (r->smtputf8 || r->body_8bit)
@@ -306,6 +310,11 @@ static void add_recipient_fields(struct fold *f, const struct dsn_report *r, con
     f->column = buf_len(f->out) - start;
     fold_words(f, to->text);
     buf_add_char(f->out, '\n');
+    if (to->action == DSN_ACTION_DELAYED) {
+        buf_add_str(f->out, "Will-Retry-Until: ");
+        received_date(f->out, r->retry_until_us);
+        buf_add_char(f->out, '\n');
+    }
 }
 
 void dsn_boundary(struct buf *out, const char *qid, uint64_t now_us, const char *myhostname)
@@ -324,7 +333,7 @@ void dsn_write_head(struct buf *out, const struct dsn_report *r)
         {"message/global", "message/global-headers"},
     };
     struct fold f = {.out = out, .utf8 = r->smtputf8};
-    const char *attached = notice_of(r)->attached;
+    char attached[60];
 
     add_header(&f, r);
     add_notice(&f, r);
@@ -333,6 +342,7 @@ void dsn_write_head(struct buf *out, const struct dsn_report *r)
     add_message_fields(&f, r);
     for (size_t i = 0; i < r->nrcpts; i++)
         add_recipient_fields(&f, r, &r->rcpts[i]);
+    snprintf(attached, sizeof attached, "%s%s", notice_of(r)->attached, r->headers_only ? " Headers" : "");
     add_part(out, r, attached, types[r->smtputf8][r->headers_only], r->smtputf8 || r->body_8bit);
 }
 

@@ -8,6 +8,15 @@
 
 #include "core/base/buf.h"
 
+/* What a report is for: its subject and what it says to people. */
+enum dsn_kind {
+    DSN_KIND_FAILURE,
+    DSN_KIND_DELAY,
+    DSN_KIND_SUCCESS,
+    DSN_KIND_FAILURE_COPY, /* for the postmaster */
+    DSN_KIND_DELAY_COPY,
+};
+
 /* RFC 3464 section 2.3.3. */
 enum dsn_action {
     DSN_ACTION_FAILED,
@@ -28,7 +37,9 @@ struct dsn_recipient {
 };
 
 struct dsn_report {
+    enum dsn_kind kind;
     const char *myhostname, *mail_name;
+    const char *origin;     /* domain of the report's author, MAILER-DAEMON */
     const char *message_id; /* of the report itself, with <> */
     const char *boundary;   /* see dsn_boundary */
     uint64_t now_us;        /* Date: of the report, wall clock */
@@ -37,6 +48,7 @@ struct dsn_report {
     const char *to;      /* To:, internal form; NULL: sender */
     const char *envid;   /* decoded; NULL: not given */
     uint64_t arrival_us; /* of the original message */
+    uint64_t retry_until_us; /* how long delayed recipients are tried */
     const struct dsn_recipient *rcpts;
     size_t nrcpts;
     bool headers_only; /* the caller appends the original's header section only */

@@ -6,6 +6,8 @@
  */
 #include "proto/smtpd/smtpd_int.h"
 
+#include <inttypes.h>
+
 enum step data_check(struct session *s)
 {
     if (s->bdat_state != BDAT_NONE) {
@@ -35,15 +37,20 @@ static enum step refuse_chunk(struct session *s, int code, const char *dsn, cons
     return STEP_DONE;
 }
 
+enum step bdat_unclear(struct session *s)
+{
+    session_reply(s, 521, "5.5.4", "Syntax: BDAT count [LAST]");
+    return STEP_CLOSE;
+}
+
 enum step bdat_check(struct session *s)
 {
     struct slice rest = s->args, size = slice_token(&rest, " \t"), last = slice_token(&rest, " \t");
 
     s->bdat_last = slice_ieq(last, SLICE_LIT("LAST"));
-    if (!slice_u64(size, INT64_MAX, &s->bdat_left) || (last.n > 0 && !s->bdat_last) || slice_trim(rest).n > 0) {
-        session_reply(s, 521, "5.5.4", "Syntax: BDAT count [LAST]");
-        return STEP_CLOSE; /* where the next command begins is not known */
-    }
+    if (!slice_u64(size, INT64_MAX, &s->bdat_left) || (last.n > 0 && !s->bdat_last) || slice_trim(rest).n > 0 ||
+        buf_len(&s->line) >= (size_t)s->conf->line_length_limit) /* it was cut */
+        return bdat_unclear(s);
     if (!session_offers(s, EHLO_CHUNKING))
         return refuse_chunk(s, 502, "5.5.1", "Error: command not implemented");
     if (s->bdat_state == BDAT_ERROR)
@@ -52,8 +59,11 @@ enum step bdat_check(struct session *s)
         return refuse_chunk(s, 503, "5.5.1", "Error: need RCPT command");
     if (s->txn.env.nrcpts == 0)
         return refuse_chunk(s, 554, "5.5.1", "Error: no valid recipients");
+    if (s->bdat_left == 0 && !s->bdat_last)
+        return refuse_chunk(s, 551, "5.7.1", "Null BDAT request"); /* there would be no end of them */
     /* Should a restriction refuse it, the chunk is read away. */
     s->phase = s->bdat_left > 0 ? SESSION_PHASE_BDAT : SESSION_PHASE_COMMAND;
+    s->bdat_size = s->bdat_left;
     return STEP_NEXT;
 }
 
@@ -76,6 +86,6 @@ enum step bdat_end(struct session *s)
     }
     if (s->txn.too_big)
         return refuse_chunk(s, 552, "5.3.4", "Error: message file too big");
-    session_reply(s, 250, "2.0.0", "Ok: %s bytes", arena_slice_dup(&s->cmd_arena, slice_head(s->args, 20)));
+    session_reply(s, 250, "2.0.0", "Ok: %" PRIu64 " bytes", s->bdat_size);
     return STEP_DONE;
 }

@@ -91,7 +91,7 @@ void dispatch_continue(struct session *s, enum step step)
     }
     if (step == STEP_WAIT) {
         MTA_ASSERT(!op_scope_idle(&s->scope));
-        s->waiting = true;
+        session_waits(s);
         return;
     }
     if (step == STEP_CONTENT) {
@@ -133,6 +133,8 @@ static void unknown_command(struct session *s, enum smtp_cmd_result parsed, stru
     s->unknown.all++;
     if (parsed == SMTP_CMD_EMPTY)
         session_reply(s, 500, "5.5.2", "Error: bad syntax");
+    else if (parsed == SMTP_CMD_BAD_BYTES && slice_istarts(slice_trim(buf_slice(&s->line)), SLICE_LIT("BDAT")))
+        step = bdat_unclear(s);
     else if (parsed == SMTP_CMD_OK && not_smtp(verb)) {
         log_event(LOG_SESSION_WARNING, &log, "non-SMTP command from %s[%s]: %.*s", s->name, s->addr.host,
                   (int)buf_len(&s->line), s->line.data);
@@ -183,17 +185,20 @@ static bool take_line(struct session *s)
     size_t eol = slice_find(in, '\n'), max = (size_t)s->conf->line_length_limit,
            take = eol == SLICE_NOT_FOUND ? in.n : eol;
     size_t have = buf_len(&s->line);
+    bool cr = s->line_cr;
 
     if (eol == SLICE_NOT_FOUND && in.n < max && have == 0)
         return false; /* leave it where it is */
     buf_add(&s->line, in.p, have < max ? (take < max - have ? take : max - have) : 0);
+    if (take > 0)
+        cr = in.p[take - 1] == '\r';
+    s->line_cr = cr && eol == SLICE_NOT_FOUND;
     stream_consume(s->stream, eol == SLICE_NOT_FOUND ? in.n : eol + 1);
     if (eol == SLICE_NOT_FOUND)
         return false;
+    s->bare_lf = !cr;
     if (buf_len(&s->line) > 0 && s->line.data[s->line.end - 1] == '\r')
         s->line.end--;
-    else
-        s->bare_lf = true;
     return true;
 }
 

@@ -217,6 +217,13 @@ void session_flush(struct session *s)
 {
     stream_write(s->stream, buf_slice(&s->reply));
     buf_release(&s->reply);
+    restart_timer(s);
+}
+
+void session_waits(struct session *s)
+{
+    s->waiting = true;
+    timer_stop(&s->timer);
 }
 
 /* Hands the reply to the stream and goes on with the next command. */
@@ -230,7 +237,6 @@ static void reply_out(void *arg)
         finish(s);
         return;
     }
-    restart_timer(s);
     if (s->ended || s->shutdown || stream_input(s->stream).n > 0)
         dispatch_later(s);
 }
@@ -418,7 +424,6 @@ void smtpd_accept(void *arg, struct stream *stream)
     s->server->nsessions++;
     identify(s);
     stream_set_events(stream, &session_events, s, SESSION_INPUT_MAX);
-    restart_timer(s);
     trusted = matchlist_match_now(service->mynetworks, slice_str(s->addr.host));
     s->in_mynetworks = trusted == 1;
     if (trusted < 0) {

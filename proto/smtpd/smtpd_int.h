@@ -88,6 +88,8 @@ struct txn {
     uint64_t fed;         /* bytes of content given to the scan */
     uint64_t written;     /* bytes of content given to the queue, without what we add */
     bool headers_written; /* the header section is in the queue, with what was missing in it */
+    bool in_line;         /* what was written of it last was a part of a line */
+    bool dropping;        /* of a header that message_drop_headers names */
     uint64_t size;        /* bytes that the client sent */
     bool too_big;
 };
@@ -118,6 +120,7 @@ struct session {
     int station;
     bool waiting;
     struct buf line;
+    bool line_cr; /* what has come of it so far ends in CR */
     bool bare_lf; /* the line ended without CR */
     struct slice args;
     struct arena cmd_arena;
@@ -128,7 +131,7 @@ struct session {
     struct restrict_run restrict_run;
     struct status verdict; /* what the restrictions or an op said */
 
-    uint64_t bdat_left;
+    uint64_t bdat_size, bdat_left; /* of the chunk */
     bool bdat_last;
     enum bdat_state bdat_state;
 
@@ -202,7 +205,9 @@ struct log_ctx session_log(const struct session *, bool noqueue);
 void session_log_reject(struct session *, const char *what, const struct status *);
 /* The disk has caught up: reads on. */
 void session_room(struct session *);
-/* Sends what is in session.reply. */
+/* The command in progress waits for an op, which has its own time-out: the client's time does not run. */
+void session_waits(struct session *);
+/* Sends what is in session.reply; the client's time begins again. */
 void session_flush(struct session *);
 /* The command in progress is over and its reply is complete: sends it (later, for a client with many errors). */
 void session_command_over(struct session *, enum step);
@@ -231,6 +236,8 @@ const char *session_qualify(struct session *, const char *addr);
 
 /* ---- data.c ---- */
 
+/* A BDAT command that cannot be read: where the next command begins is not known, so the session ends. */
+enum step bdat_unclear(struct session *);
 /* The chunk of a BDAT command has come. */
 enum step bdat_end(struct session *);
 

@@ -158,15 +158,26 @@ static bool is_dropped(const struct conf *c, struct slice name)
     return false;
 }
 
-/* message_drop_headers: what is not for the recipients' eyes (Bcc:), or not for a client to say (Return-Path:). */
+/*
+ * message_drop_headers: what is not for the recipients' eyes (Bcc:), or not for a client to say (Return-Path:). Headers
+ * may come in pieces: one that goes on here was judged where it began, and its name is always in one piece.
+ */
 static void write_kept_headers(struct session *s, struct slice headers)
 {
-    struct slice name, value, raw;
+    struct txn *t = &s->txn;
 
-    while (header_next(&headers, &name, &value, &raw))
-        if (!is_dropped(s->conf, name))
-            queue_write(s->txn.writer, raw);
-    queue_write(s->txn.writer, headers);
+    while (headers.n > 0) {
+        size_t lf = slice_find(headers, '\n');
+        struct slice line = slice_head(headers, lf == SLICE_NOT_FOUND ? lf : lf + 1);
+        bool goes_on = t->in_line || line.p[0] == ' ' || line.p[0] == '\t';
+
+        if (!goes_on)
+            t->dropping = is_dropped(s->conf, slice_trim(slice_head(line, slice_find(line, ':'))));
+        if (!t->dropping)
+            queue_write(t->writer, line);
+        t->in_line = lf == SLICE_NOT_FOUND;
+        headers = slice_from(headers, line.n);
+    }
 }
 
 static void write_held(struct session *s, uint64_t n)

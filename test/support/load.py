@@ -9,12 +9,15 @@ _numbers = itertools.count(1)
 
 
 class Load:
-    """`sessions` threads send small and middle-sized messages to `recipients` in turn. Each has its own Subject number."""
+    """`sessions` threads send small and middle-sized messages to `recipients` (an address, or a list of them for one
+    message) in turn. Each has its own Subject number."""
 
-    def __init__(self, address, recipients, sessions=6):
+    def __init__(self, address, recipients, sessions=6, sender="load@client.example"):
         self.address = address
         self.recipients = itertools.cycle(recipients)
+        self.sender = sender
         self.accepted = {}  # number -> (recipient, content)
+        self.sent = {}  # the same of all that was tried
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(sessions)]
@@ -37,7 +40,9 @@ class Load:
             number, recipient = next(_numbers), next(self.recipients)
         body = f"From: load@client.example\r\nDate: x\r\nMessage-Id: x\r\nSubject: {number}\r\n\r\n".encode()
         body += b"".join(b"%d of %d\r\n" % (line, number) for line in range(number % 7 * 400))
-        smtp.mail("load@client.example", recipient, body)
+        with self.lock:
+            self.sent[number] = (recipient, body)
+        smtp.mail(self.sender, recipient, body)
         with self.lock:
             self.accepted[number] = (recipient, body)
 

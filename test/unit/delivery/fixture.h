@@ -47,6 +47,8 @@ struct fixture {
     size_t committing;
     bool reports_ok;
     uint64_t last_qid;
+    uint64_t delay_warning_ms;
+    uint64_t age_us; /* of messages when they are queued */
 };
 
 /* ---- log lines ---- */
@@ -236,6 +238,7 @@ static inline void fixture_start(struct fixture *f, const char *conf_text)
         .maximal_queue_lifetime_ms = 86400000,
         .bounce_queue_lifetime_ms = 86400000,
         .active_limit = 1000,
+        .delay_warning_ms = f->delay_warning_ms,
     };
     struct status why;
     struct buf err = {0};
@@ -324,7 +327,7 @@ static inline void queue_message(struct fixture *f, struct envelope *e, struct s
     struct queue_writer *w;
 
     e->qid = f->last_qid = id_next();
-    e->arrival_us = clock_wall_us();
+    e->arrival_us = clock_wall_us() - f->age_us;
     w = queue_begin(f->queue, e->qid);
     queue_write(w, content);
     f->committing++;

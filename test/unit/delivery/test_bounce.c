@@ -1,55 +1,5 @@
-/* Failure reports, from the failed recipient to the report in the sender's mailbox. */
-#include "fixture.h"
-
-#define CONTENT "Subject: the original\nX-A: b\n c\n\nbody line\nFrom me\n"
-
-/* s@w.test has a mailbox (a file); everybody @v.test fails. */
-#define CONF                                                                                                           \
-    "transport_maps = inline:{{v.test = error:5.1.1 no such user here} {d.test = discard:}}\n"                         \
-    "virtual_alias_maps = inline:{{alias@w.test = s@w.test, t@w.test}}\n"
-
-static const char *conf_with(const char *main)
-{
-    static char text[1000];
-
-    snprintf(text, sizeof text, CONF "%s", main);
-    return pipe_conf(text, "flags = R\nargv = %DIR%/command ${user}\n");
-}
-
-static void start(struct fixture *f, const char *main)
-{
-    make_command(f, "cat >report.$1");
-    fixture_start(f, conf_with(main));
-}
-
-static void fail_for(struct fixture *f, struct envelope *e, const char *content)
-{
-    static struct envelope_rcpt to;
-
-    if (e->rcpts == NULL) {
-        to = (struct envelope_rcpt){.addr = "a@v.test"};
-        e->rcpts = &to;
-        e->nrcpts = 1;
-    }
-    queue_message(f, e, slice_str(content));
-}
-
-static char *report(const struct fixture *f, const char *user)
-{
-    char name[50];
-    char *text;
-
-    snprintf(name, sizeof name, "out/report.%s", user);
-    text = read_file(path_in(f, name), NULL);
-    assert_non_null(text);
-    return text;
-}
-
-static void has(const char *text, const char *part)
-{
-    if (strstr(text, part) == NULL)
-        fail_msg("\"%s\" is not in\n%s", part, text);
-}
+/* Delivery reports, from the recipient's result to the report in the sender's mailbox. */
+#include "bounce_fixture.h"
 
 static void test_report(void **state)
 {
@@ -92,17 +42,6 @@ static void test_report(void **state)
     snprintf(line, sizeof line, "%s: removed\n", qid);
     assert_true(was_logged(line));
     assert_true(f->reports_ok);
-}
-
-/* The queue is empty afterwards: run again, nothing comes. */
-static void check_nothing_left(struct fixture *f)
-{
-    fixture_stop(f);
-    f->nresults = 0;
-    fixture_start(f, conf_with(""));
-    queue_text(f, "", "x@d.test", CONTENT);
-    run_until(f, 1);
-    assert_string_equal(f->results[0].addr, "x@d.test");
 }
 
 static void test_no_report(void **state)
@@ -257,6 +196,97 @@ static void test_sender_is_an_alias(void **state)
     mem_free(text);
 }
 
+/* One report for all that was delivered together; to the mailbox of a command it is "relayed". */
+static void test_success(void **state)
+{
+    struct envelope_rcpt to[] = {
+        {.addr = "fine@d.test", .notify = ENVELOPE_NOTIFY_SUCCESS, .orcpt = "rfc822;f@x.test"},
+        {.addr = "u@w.test", .notify = ENVELOPE_NOTIFY_SUCCESS},
+        {.addr = "x@d.test", .notify = ENVELOPE_NOTIFY_FAILURE},
+        {.addr = "aka@w.test", .notify = ENVELOPE_NOTIFY_SUCCESS, .action = ENVELOPE_ACTION_EXPANDED},
+    };
+    struct envelope e = {.sender = "s@w.test", .rcpts = to, .nrcpts = 4};
+    struct fixture *f = *state;
+    char *text;
+
+    start(f, "");
+    fail_for(f, &e, CONTENT);
+    run_until(f, 4);
+    text = report(f, "s");
+    has(text, "\nSubject: Successful Mail Delivery Report\n");
+    has(text, "Final-Recipient: rfc822; fine@d.test\nOriginal-Recipient: rfc822; f@x.test\nAction: delivered\n"
+              "Status: 2.0.0\n");
+    has(text, "Final-Recipient: rfc822; u@w.test\nAction: relayed\nStatus: 2.0.0\n");
+    has(text, "Final-Recipient: rfc822; aka@w.test\nAction: expanded\nStatus: 2.0.0\n");
+    assert_int_equal(count(text, "Final-Recipient:"), 3);
+    has(text, "text/rfc822-headers");
+    assert_null(strstr(text, "body line"));
+    mem_free(text);
+    assert_true(was_logged(": sender delivery status notification: "));
+    check_nothing_left(f);
+}
+
+/* Failed and delivered are told in a report each. */
+static void test_two_kinds(void **state)
+{
+    struct envelope_rcpt to[] = {
+        {.addr = "a@v.test"},
+        {.addr = "fine@d.test", .notify = ENVELOPE_NOTIFY_SUCCESS},
+        {.addr = "b@v.test"},
+    };
+    struct envelope e = {.sender = "s@d.test", .rcpts = to, .nrcpts = 3};
+    struct fixture *f = *state;
+
+    start(f, "");
+    fail_for(f, &e, CONTENT);
+    run_until(f, 5);
+    assert_int_equal(count(logged, "sender non-delivery notification: "), 1);
+    assert_int_equal(count(logged, "sender delivery status notification: "), 1);
+    check_nothing_left(f);
+}
+
+/* delay_warning_time is the scheduler's: see fixture.h. */
+static void test_delay(void **state)
+{
+    struct envelope_rcpt to[] = {
+        {.addr = "a@l.test"},
+        {.addr = "b@l.test", .notify = ENVELOPE_NOTIFY_DELAY},
+        {.addr = "c@l.test", .notify = ENVELOPE_NOTIFY_FAILURE},
+    };
+    struct envelope e = {.sender = "s@w.test", .ret = ENVELOPE_RET_FULL, .rcpts = to, .nrcpts = 3};
+    struct fixture *f = *state;
+    char *text;
+
+    f->delay_warning_ms = 30000;
+    f->age_us = 60000000;
+    start(f, "notify_classes = delay\ndelay_notice_recipient = pm@w.test\n");
+    fail_for(f, &e, CONTENT);
+    run_until(f, 5);
+    text = report(f, "s");
+    has(text, "\nSubject: Delayed Mail (still being retried)\n");
+    has(text, "Final-Recipient: rfc822; a@l.test\nAction: delayed\nStatus: 4.");
+    has(text, "\nWill-Retry-Until: ");
+    assert_int_equal(count(text, "Final-Recipient:"), 2);
+    assert_null(strstr(text, "c@l.test"));
+    assert_null(strstr(text, "body line"));
+    mem_free(text);
+    text = report(f, "pm");
+    assert_memory_equal(text, "Return-Path: <double-bounce@mx.example.org>\n", 44);
+    has(text, "\nSubject: Postmaster Warning: Delayed Mail\n");
+    assert_int_equal(count(text, "Final-Recipient:"), 3);
+    mem_free(text);
+    assert_true(was_logged(": sender delay notification: "));
+    assert_true(was_logged(": postmaster delay notification: "));
+    assert_false(was_logged("removed\npostfix"));
+    fixture_stop(f);
+    f->nresults = 0;
+    fixture_start(f, conf_with(""));
+    run_for(f, 300);
+    assert_int_equal(f->nresults, 0); /* all is said, and they wait for their time */
+}
+
+/* ---- faults ---- */
+
 /* While the alias table does not answer there is no report, and nothing is lost. */
 static void test_alias_table_fails(void **state)
 {
@@ -270,7 +300,7 @@ static void test_alias_table_fails(void **state)
     assert_int_equal(f->nresults, 1);
     assert_false(f->reports_ok);
     assert_true(was_logged("warning: "));
-    assert_true(was_logged("no delivery report yet: alias expansion of the sender: "));
+    assert_true(was_logged("no delivery report yet: alias expansion of the recipient: "));
     assert_false(was_logged("removed"));
     fixture_stop(f);
     /* the next start finds it */
@@ -279,6 +309,32 @@ static void test_alias_table_fails(void **state)
     text = report(f, "s");
     has(text, "Final-Recipient: rfc822; a@v.test\n");
     mem_free(text);
+}
+
+/* Stopped at any moment, each report of a message is made once. */
+static void test_cut_off_between(void **state)
+{
+    struct fixture *f = *state;
+
+    for (unsigned ms = 0; ms < 12; ms += 2) {
+        struct envelope_rcpt to[] = {{.addr = "a@v.test"}, {.addr = "x@d.test", .notify = ENVELOPE_NOTIFY_SUCCESS}};
+        struct envelope e = {.sender = "s@d.test", .rcpts = to, .nrcpts = 2};
+        size_t reports = 0;
+
+        start(f, "notify_classes = bounce\nbounce_notice_recipient = pm@d.test\n");
+        fail_for(f, &e, CONTENT);
+        while (f->committing > 0)
+            run_for(f, 1);
+        run_for(f, ms);
+        fixture_stop(f);
+        fixture_start(f, conf_with("notify_classes = bounce\nbounce_notice_recipient = pm@d.test\n"));
+        run_for(f, 300);
+        fixture_stop(f);
+        for (size_t i = 0; i < f->nresults; i++)
+            reports += strcmp(f->results[i].addr, "s@d.test") == 0 || strcmp(f->results[i].addr, "pm@d.test") == 0;
+        assert_int_equal(reports, 3);
+        fixture_forget_queue(f);
+    }
 }
 
 /* Stopped at any moment: the report is made once, now or later. */
@@ -321,8 +377,12 @@ int main(void)
         TEST(test_no_last_newline),
         TEST(test_smtputf8),
         TEST(test_sender_is_an_alias),
+        TEST(test_success),
+        TEST(test_two_kinds),
+        TEST(test_delay),
         TEST(test_alias_table_fails),
         TEST(test_cut_off),
+        TEST(test_cut_off_between),
     };
 
     umask(022);

@@ -1,6 +1,7 @@
 /* Command lines of pipe transports: arguments, macros, repetition, folding; most rows are what Postfix 3.7 did. */
 #include "unit/cmocka_all.h"
 
+#include "core/base/assert.h"
 #include "core/conf/conf.h"
 #include "core/queue/envelope.h"
 #include "delivery/pipe_args.h"
@@ -132,6 +133,46 @@ static void test_unknown_facts(void **state)
     arena_clear(&arena);
 }
 
+/* Nothing in a message makes an option of an argument: that is as it was written, or there is no command line. */
+static void test_options(void **state)
+{
+    static const struct envelope_rcpt tagged[] = {{.addr = "u@m.test"}, {.addr = "u+-x@m.test"}};
+    static const struct {
+        const char *argv, *expected; /* NULL: refused */
+        const char *allowed;         /* with allow_min_user */
+    } cases[] = {
+        {"x $extension", NULL, "<x><><-x>"},
+        {"x a ${extension}z", NULL, "<x><a><z><-xz>"},
+        {"x -a $extension", NULL, "<x><-a><><-x>"},
+        {"x $client_helo $sender z", NULL, "<x><-h><-s@x><z>"},
+        {"x -m$extension -h$client_helo {-s $sender}", "<x><-m><-m-x><-h-h><-s -s@x>", "<x><-m><-m-x><-h-h><-s -s@x>"},
+        {"x [$extension] $user", "<x><[]><[-x]><u><u>", "<x><[]><[-x]><u><u>"},
+    };
+    const struct envelope message = {.qid = 1, .sender = "-s@x", .helo = "-h"};
+    struct pipe_facts facts = {
+        .message = &message, .rcpts = tagged, .nrcpts = 2, .null_sender = "", .recipient_delimiter = "+"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct arena arena = {0};
+        struct buf err = {0}, out = {0};
+        const struct pipe_args *args = pipe_args_compile(&arena, cases[i].argv, &err);
+        const char **argv;
+
+        assert_non_null(args);
+        facts.allow_options = false;
+        argv = pipe_args_expand(args, &facts, &arena);
+        if (cases[i].expected == NULL)
+            assert_null(argv);
+        else
+            assert_string_equal(render(argv, &out), cases[i].expected);
+        facts.allow_options = true;
+        assert_string_equal(render(pipe_args_expand(args, &facts, &arena), &out), cases[i].allowed);
+        buf_release(&out);
+        arena_clear(&arena);
+    }
+}
+
 static const struct {
     const char *argv, *complaint;
 } bad[] = {
@@ -168,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_expand),
         cmocka_unit_test(test_unknown_facts),
+        cmocka_unit_test(test_options),
         cmocka_unit_test(test_mistakes),
     };
 

@@ -409,13 +409,15 @@ static void expand_rcpts(struct rules_fixture *f, const struct envelope_rcpt *rc
     memcpy(e->rcpts, rcpts, n * sizeof *rcpts);
     e->envelope.rcpts = e->rcpts;
     e->envelope.nrcpts = n;
+    e->envelope.sender = "s@z";
     expand(f, e);
     assert_string_equal(buf_cstr(&f->answer), "OK");
     buf_clear(&e->text);
     for (size_t i = 0; i < e->envelope.nrcpts; i++) {
         const struct envelope_rcpt *r = &e->envelope.rcpts[i];
 
-        buf_printf(&e->text, "%s/%s/%s/%u ", r->addr, r->orig ? r->orig : "-", r->orcpt ? r->orcpt : "-", r->notify);
+        buf_printf(&e->text, "%s/%s/%s/%u%s ", r->addr, r->orig ? r->orig : "-", r->orcpt ? r->orcpt : "-", r->notify,
+                   r->action == ENVELOPE_ACTION_EXPANDED ? "/expanded" : "");
     }
     assert_string_equal(buf_cstr(&e->text), want);
     expansion_end(e);
@@ -446,14 +448,40 @@ static void children_keep_what_the_sender_asked_for(void **state)
 {
     static const char *const pairs[] = {"a@x", "b@y, c@y", NULL};
     static const struct envelope_rcpt rcpts[] = {
-        {.addr = "a@x", .orcpt = "rfc822;o@z", .notify = ENVELOPE_NOTIFY_SUCCESS | ENVELOPE_NOTIFY_FAILURE},
+        {.addr = "a@x", .orcpt = "rfc822;o@z", .notify = ENVELOPE_NOTIFY_DELAY | ENVELOPE_NOTIFY_FAILURE},
         {.addr = "b@y", .orig = "before@w"},
         {.addr = "c@y"},
     };
     struct rules_fixture *f = *state;
 
     open_aliases(f, pairs);
-    expand_rcpts(f, rcpts, ARRAY_LEN(rcpts), "b@y/a@x/rfc822;o@z/6 c@y/a@x/rfc822;o@z/6 b@y/before@w/-/0 c@y/-/-/0 ");
+    expand_rcpts(f, rcpts, ARRAY_LEN(rcpts), "b@y/a@x/rfc822;o@z/12 c@y/a@x/rfc822;o@z/12 b@y/before@w/-/0 c@y/-/-/0 ");
+}
+
+/* RFC 3461 section 5.2.7.3, as Postfix does it. */
+static void success_is_told_of_the_alias_itself(void **state)
+{
+    static const char *const pairs[] = {"a@x",    "b@y, c@y", "one@x",      "d@y", "self@x",
+                                        "self@x", "both@x",   "both@x e@y", NULL};
+    static const struct envelope_rcpt rcpts[] = {
+        {.addr = "a@x", .orcpt = "rfc822;o@z", .notify = ENVELOPE_NOTIFY_SUCCESS | ENVELOPE_NOTIFY_FAILURE},
+        {.addr = "a@x", .orcpt = "rfc822;o@z", .notify = ENVELOPE_NOTIFY_SUCCESS | ENVELOPE_NOTIFY_FAILURE},
+        {.addr = "one@x", .notify = ENVELOPE_NOTIFY_SUCCESS},
+        {.addr = "self@x", .notify = ENVELOPE_NOTIFY_SUCCESS},
+        {.addr = "both@x", .notify = ENVELOPE_NOTIFY_SUCCESS},
+        {.addr = "plain@x", .notify = ENVELOPE_NOTIFY_SUCCESS},
+    };
+    struct rules_fixture *f = *state;
+
+    open_aliases(f, pairs);
+    expand_rcpts(f, rcpts, ARRAY_LEN(rcpts),
+                 "a@x/-/rfc822;o@z/6/expanded b@y/a@x/rfc822;o@z/4 c@y/a@x/rfc822;o@z/4 "
+                 "one@x/-/-/2/expanded d@y/one@x/-/1 self@x/-/-/2 "
+                 "both@x/-/-/2/expanded both@x/-/-/1 e@y/both@x/-/1 plain@x/-/-/2 ");
+    f->conf.enable_original_recipient = false;
+    rules_fixture_open(f);
+    expand_rcpts(f, rcpts, 3,
+                 "a@x/-/rfc822;o@z/6/expanded b@y/-/rfc822;o@z/4 c@y/-/rfc822;o@z/4 one@x/-/-/2/expanded d@y/-/-/1 ");
 }
 
 /* The recipients a message ends up with do not depend on the order its recipients were given in. */
@@ -572,6 +600,7 @@ int main(void)
         RULES_TEST(mydestination_from_a_table_allows_bare_users),
         RULES_TEST(duplicates_by_what_they_came_from),
         RULES_TEST(children_keep_what_the_sender_asked_for),
+        RULES_TEST(success_is_told_of_the_alias_itself),
         RULES_TEST(order_does_not_matter),
         RULES_TEST(many_recipients),
         RULES_TEST(the_asker_may_go_in_the_middle),

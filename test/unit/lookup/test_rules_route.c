@@ -81,6 +81,20 @@ static void by_settings(void **state)
     assert_route(f, "a@box.example", "failed: no transport is set for this class of domains");
 }
 
+/* What comes back to the sender of the postmaster's notices ends here, whatever transport_maps says. */
+static void double_bounces_end(void **state)
+{
+    static const char *const pairs[] = {"*", "dovecot:", NULL};
+    struct rules_fixture *f = *state;
+
+    rules_fixture_table(f, "fake:t", pairs);
+    f->conf.transport_maps = "fake:t";
+    rules_fixture_open(f);
+    assert_route(f, "Double-Bounce@localhost", "discard:undeliverable postmaster notification discarded (local)");
+    assert_route(f, "double-bounce@box.example", "dovecot:box.example (mailbox)");
+    assert_route(f, "double-bouncer@localhost", "dovecot:localhost (local)");
+}
+
 static void keys_of_transport5(void **state)
 {
     static const struct {
@@ -224,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULES_TEST(by_class),
         RULES_TEST(by_settings),
+        RULES_TEST(double_bounces_end),
         RULES_TEST(keys_of_transport5),
         RULES_TEST(the_longest_domain_has_room),
         RULES_TEST(results_of_transport5),

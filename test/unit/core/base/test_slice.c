@@ -36,6 +36,8 @@ static void tokens(void **unused)
     assert_true(slice_eq(slice_token(&rest, ", "), SLICE_LIT("c")));
     assert_int_equal(slice_token(&rest, ", ").n, 0);
     assert_int_equal(slice_token(&rest, ", ").n, 0);
+    rest = slice_make("a\0b c", 5); /* a NUL is no separator */
+    assert_int_equal(slice_token(&rest, ", ").n, 3);
 }
 
 static void numbers_are_bounded(void **unused)

@@ -106,6 +106,13 @@ static const struct {
     /* limits */
     {"minimal_backoff_time = 2h", "1: warning: minimal_backoff_time: it is greater than maximal_backoff_time"},
     {"smtpd_soft_error_limit = 30", "1: warning: smtpd_soft_error_limit: it is greater than smtpd_hard_error_limit"},
+    /* reports */
+    {"notify_classes = bounce, policy",
+     "1: warning: notify_classes: policy has no effect: the postmaster is sent no transcripts of sessions"},
+    {"notify_classes = bounces", "1: error: notify_classes: \"bounces\" is none of bounce, 2bounce, delay, policy, "
+                                 "protocol, resource, software"},
+    {"2bounce_notice_recipient =", "1: error: 2bounce_notice_recipient: it is empty"},
+    {"double_bounce_sender =", "1: error: double_bounce_sender: it is empty"},
     /* who may relay */
     {"mynetworks = 192.0.2.5/24",
      "1: error: mynetworks: \"192.0.2.5/24\" has host bits set; the network is 192.0.2.0/24"},
@@ -225,6 +232,7 @@ static const char *const fine[] = {
     "house = friends\nsmtpd_client_restrictions = permit_mynetworks $house",
     "smtpd_banner = $myhostname ${nosuch?x}${nosuch:y}",
     "virtual_maps = hash:/x",
+    "notify_classes = bounce, 2BOUNCE delay\ndelay_warning_time = 4\n2bounce_notice_recipient = abuse",
     "smtpd_client_connection_limit_exceptions = 127.0.0.1",
     "virtual_destination_recipient_limit = 1\nerror_initial_destination_concurrency = 2",
     "mydestination = hash:/x, localhost\nvirtual_alias_domains = hash:/x",

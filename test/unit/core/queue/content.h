@@ -75,7 +75,7 @@ static inline void check_pattern(struct fixture *f, uint64_t qid, size_t size)
 
 struct due {
     struct answer answer;
-    size_t count, nrcpts, nfailed;
+    size_t count, nrcpts, nreports;
     uint64_t next_us;
     const struct envelope *first; /* in the fixture's arena */
 };
@@ -87,7 +87,7 @@ static inline void on_due(void *owner, enum op_status status, const void *result
 
     assert_int_equal(status, OP_OK);
     d->count = batch->count;
-    d->nfailed = batch->nfailed;
+    d->nreports = batch->nreports;
     d->next_us = batch->next_due_us;
     for (size_t i = 0; i < batch->count; i++)
         d->nrcpts += batch->messages[i]->nrcpts;
@@ -98,7 +98,7 @@ static inline void on_due(void *owner, enum op_status status, const void *result
 
 static inline struct due load(struct fixture *f, uint64_t now_us)
 {
-    struct queue_due query = {.now_us = now_us, .horizon_us = now_us + 3600000000, .limit = 1000000, .failed = true};
+    struct queue_due query = {.now_us = now_us, .horizon_us = now_us + 3600000000, .limit = 1000000, .reports = true};
     struct due d = {.answer.f = f};
 
     queue_load_due(f->queue, &f->scope, &query, on_due, &d);

@@ -87,6 +87,48 @@ static void window_limits(void **state)
     assert_int_equal(backoff_window_size(&w), 1);
 }
 
+#define MINUTE 60000000ull
+#define DAY    86400000000ull
+
+/* A wall clock that jumps, looked at every minute: by how much mail that came at `arrival` has aged at the end. */
+static void mail_does_not_age_when_the_clock_jumps(void **unused)
+{
+    const uint64_t start = 1000 * DAY;
+    struct backoff_clock c = {0};
+    uint64_t mono_ms = 5000;
+
+    (void)unused;
+    assert_int_equal(backoff_clock_look(&c, start, mono_ms), 0);
+    assert_int_equal(backoff_clock_look(&c, start + MINUTE + 30000000, mono_ms += 60000),
+                     0); /* set right: half a minute */
+    assert_int_equal(backoff_clock_look(&c, start + DAY + 2 * MINUTE + 30000000, mono_ms += 60000), DAY);
+    assert_int_equal(backoff_clock_arrival_us(&c, start), start + DAY);
+    assert_int_equal(backoff_clock_arrival_us(&c, start + DAY + 2 * MINUTE), start + DAY + 2 * MINUTE); /* after it */
+    /* once more, by ten days: what came first has seen both */
+    assert_int_equal(backoff_clock_look(&c, start + 11 * DAY + 3 * MINUTE + 30000000, mono_ms += 60000), 10 * DAY);
+    assert_int_equal(backoff_clock_arrival_us(&c, start), start + 11 * DAY);
+    assert_int_equal(backoff_clock_arrival_us(&c, start + DAY + 2 * MINUTE), start + 11 * DAY + 2 * MINUTE);
+    /* and back to where it belongs: as if nothing had been */
+    assert_int_equal(backoff_clock_look(&c, start + 4 * MINUTE + 30000000, mono_ms += 60000), -(int64_t)(11 * DAY));
+    assert_int_equal(backoff_clock_arrival_us(&c, start), start);
+    assert_false(backoff_expired(start + 4 * MINUTE, backoff_clock_arrival_us(&c, start), 300000));
+    assert_true(backoff_expired(start + 5 * MINUTE, backoff_clock_arrival_us(&c, start), 300000));
+}
+
+static void many_jumps_are_bounded(void **unused)
+{
+    struct backoff_clock c = {0};
+    uint64_t wall = 1000 * DAY;
+
+    (void)unused;
+    backoff_clock_look(&c, wall, 0);
+    for (unsigned i = 1; i <= 3 * BACKOFF_JUMPS; i++)
+        assert_int_equal(backoff_clock_look(&c, wall += DAY, 0), DAY);
+    assert_int_equal(c.njumps, BACKOFF_JUMPS);
+    assert_int_equal(backoff_clock_arrival_us(&c, wall - DAY / 2), wall - DAY / 2);
+    assert_int_equal(backoff_clock_arrival_us(&c, wall - DAY - 1), wall - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +138,8 @@ int main(void)
         cmocka_unit_test(window_opens_only_when_used),
         cmocka_unit_test(window_closes_by_one_a_failure),
         cmocka_unit_test(window_limits),
+        cmocka_unit_test(mail_does_not_age_when_the_clock_jumps),
+        cmocka_unit_test(many_jumps_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,7 +90,7 @@ static void put(struct base *b, uint64_t qid, size_t nrcpts)
 static struct queue_batch find(struct base *b, uint64_t now, size_t limit, const uint64_t *busy, size_t nbusy)
 {
     struct queue_due due = {
-        .now_us = now, .horizon_us = now + 1000000, .limit = limit, .busy = busy, .nbusy = nbusy, .failed = true};
+        .now_us = now, .horizon_us = now + 1000000, .limit = limit, .busy = busy, .nbusy = nbusy, .reports = true};
     struct queue_batch batch = {0};
 
     assert_true(queue_sql_find_due(b->db, &b->arena, &due, &batch));
@@ -204,6 +204,68 @@ static void empty_file_is_a_new_queue(void **state)
     put(b, 1000, 1);
 }
 
+/* ---- migrations ---- */
+
+/* What version 1 made, with a message whose first recipient has failed and whose second is due. */
+static const char version_1[] =
+    "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
+    "PRAGMA application_id = 1836343665;"
+    "CREATE TABLE message(qid INTEGER PRIMARY KEY, arrival_us INTEGER NOT NULL, queued_us INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, pieces INTEGER NOT NULL, flags INTEGER NOT NULL, ret INTEGER NOT NULL,"
+    " sender TEXT NOT NULL, client_name TEXT, client_addr TEXT, helo TEXT, protocol TEXT, envid TEXT);"
+    "CREATE TABLE body(qid INTEGER PRIMARY KEY, bytes BLOB NOT NULL);"
+    "CREATE TABLE content(qid INTEGER NOT NULL, piece INTEGER NOT NULL, bytes BLOB NOT NULL);"
+    "CREATE UNIQUE INDEX content_piece ON content(qid, piece);"
+    "CREATE TABLE incoming(qid INTEGER PRIMARY KEY);"
+    "CREATE TABLE rcpt(qid INTEGER NOT NULL, id INTEGER NOT NULL, next_us INTEGER, attempts INTEGER NOT NULL, notify "
+    "INTEGER NOT NULL, addr TEXT NOT NULL, orig TEXT, orcpt TEXT,"
+    " dsn TEXT, text TEXT, failed_us INTEGER, PRIMARY KEY(qid, id)) WITHOUT ROWID;"
+    "CREATE INDEX rcpt_due ON rcpt(next_us) WHERE next_us IS NOT NULL;"
+    "CREATE INDEX rcpt_failed ON rcpt(qid) WHERE failed_us IS NOT NULL;"
+    "PRAGMA user_version = 1;"
+    "INSERT INTO message VALUES(7, 1, 2, 4, 0, 0, 0, 's@example.org', NULL, NULL, NULL, NULL, NULL);"
+    "INSERT INTO body VALUES(7, 'body');"
+    "INSERT INTO rcpt VALUES(7, 1, NULL, 1, 0, 'no@example.com', NULL, NULL, '5.1.1', 'unknown', 3);"
+    "INSERT INTO rcpt VALUES(7, 2, 4, 2, 0, 'yes@example.com', NULL, NULL, '4.0.0', 'later', NULL);";
+
+static void version_1_is_migrated(void **state)
+{
+    struct base *b = *state;
+    struct queue_reports reports = {0};
+    struct queue_result late = {2, QUEUE_DEFERRED, ENVELOPE_ACTION_DELAYED, 9, "4.0.1", "later still"};
+    struct queue_batch batch;
+    struct status why;
+    bool removed;
+
+    queue_sql_close(&b->db);
+    assert_int_equal(unlink(b->path), 0);
+    run_sql(b, version_1);
+    for (int opened = 0; opened < 2; opened++) { /* the second time it is up to date */
+        queue_sql_close(&b->db);
+        b->db = queue_sql_open(b->path, &why);
+        if (b->db == NULL)
+            fail_msg("%s", why.text);
+        batch = find(b, 10, 10, NULL, 0);
+        assert_int_equal(batch.count, 1);
+        assert_int_equal(batch.messages[0]->nrcpts, 1);
+        assert_int_equal(batch.messages[0]->rcpts[0].attempts, 2);
+        assert_int_equal(batch.messages[0]->rcpts[0].action, ENVELOPE_ACTION_NONE);
+        assert_int_equal(batch.nreports, 1);
+        reports = (struct queue_reports){0};
+        assert_true(queue_sql_find_reports(b->db, &b->arena, 7, &reports));
+        assert_int_equal(reports.count, 1);
+        assert_int_equal(reports.reports[0].rcpt.action, ENVELOPE_ACTION_FAILED);
+        assert_string_equal(reports.reports[0].rcpt.addr, "no@example.com");
+        assert_string_equal(reports.reports[0].text, "unknown");
+        assert_int_equal(reports.reports[0].at_us, 3);
+    }
+    assert_true(queue_sql_record(b->db, 7, 8, &late, 1, &removed));
+    reports = (struct queue_reports){0};
+    assert_true(queue_sql_find_reports(b->db, &b->arena, 7, &reports));
+    assert_int_equal(reports.count, 2);
+    assert_int_equal(reports.reports[1].rcpt.action, ENVELOPE_ACTION_DELAYED);
+}
+
 /* ---- statements ---- */
 
 static void text_is_never_sql(void **state)
@@ -212,10 +274,10 @@ static void text_is_never_sql(void **state)
     struct base *b = *state;
     struct envelope_rcpt rcpt = {.id = 1, .addr = evil, .orig = evil, .orcpt = evil};
     struct envelope e = one(5, &rcpt, 1);
-    struct queue_result result = {.rcpt_id = 1, .outcome = QUEUE_FAILED, .dsn = evil, .text = evil};
-    struct queue_failed failed = {0};
+    struct queue_result result = {1, QUEUE_FAILED, ENVELOPE_ACTION_FAILED, .dsn = evil, .text = evil};
+    struct queue_reports reports = {0};
     struct queue_batch batch;
-    bool found;
+    bool removed;
 
     e.sender = e.helo = e.client_name = e.client_addr = e.protocol = e.envid = evil;
     assert_true(queue_sql_begin(b->db));
@@ -227,9 +289,9 @@ static void text_is_never_sql(void **state)
     assert_string_equal(batch.messages[0]->envid, evil);
     assert_string_equal(batch.messages[0]->rcpts[0].addr, evil);
     assert_string_equal(batch.messages[0]->rcpts[0].orcpt, evil);
-    assert_true(queue_sql_record(b->db, 5, 1, &result, 1, &found));
-    assert_true(queue_sql_find_failed(b->db, &b->arena, 5, &failed, &found));
-    assert_string_equal(failed.failures[0].text, evil);
+    assert_true(queue_sql_record(b->db, 5, 1, &result, 1, &removed));
+    assert_true(queue_sql_find_reports(b->db, &b->arena, 5, &reports));
+    assert_string_equal(reports.reports[0].text, evil);
 }
 
 static void every_lookup_has_an_index(void **state)
@@ -247,7 +309,7 @@ static void every_lookup_has_an_index(void **state)
         const char *plan = explain(b, statements[i].sql), *id = statements[i].id;
 
         /* These walk over exactly what they look for, in order. */
-        if (strcmp(id, "FAILED") == 0 || strcmp(id, "LIST_INCOMING") == 0)
+        if (strcmp(id, "REPORTS") == 0 || strcmp(id, "LIST_INCOMING") == 0)
             continue;
         if (strstr(plan, "SCAN") != NULL || strstr(plan, "TEMP B-TREE") != NULL)
             fail_msg("%s: %s", id, plan);
@@ -322,7 +384,7 @@ static void only_due_recipients_of_a_message(void **state)
     struct queue_result results[] = {
         {.rcpt_id = 1, .outcome = QUEUE_DEFERRED, .next_us = 5000, .dsn = "4.1.1", .text = "later"},
         {.rcpt_id = 2, .outcome = QUEUE_DELIVERED},
-        {.rcpt_id = 3, .outcome = QUEUE_FAILED, .dsn = "5.1.1", .text = "never"},
+        {3, QUEUE_FAILED, ENVELOPE_ACTION_FAILED, .dsn = "5.1.1", .text = "never"},
     };
     struct queue_batch batch;
     bool removed = true;
@@ -336,8 +398,8 @@ static void only_due_recipients_of_a_message(void **state)
     assert_int_equal(batch.messages[0]->rcpts[0].id, 4);
     assert_int_equal(batch.messages[0]->rcpts[0].attempts, 0);
     assert_int_equal(batch.next_due_us, 5000);
-    assert_int_equal(batch.nfailed, 1);
-    assert_int_equal(batch.failed[0], 100);
+    assert_int_equal(batch.nreports, 1);
+    assert_int_equal(batch.reports[0], 100);
     batch = find(b, 5000, 10, NULL, 0);
     assert_int_equal(batch.messages[0]->nrcpts, 2);
     assert_int_equal(batch.messages[0]->rcpts[0].id, 1);
@@ -357,18 +419,18 @@ static void a_time_beyond_the_horizon_is_due(void **state)
     assert_int_equal(batch.next_due_us, 1500000);
 }
 
-static void failed_list_is_bounded(void **state)
+static void list_of_reports_is_bounded(void **state)
 {
     struct base *b = *state;
     uint64_t busy = 3;
     struct queue_batch batch;
 
     run_sql(b, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)"
-               " INSERT INTO rcpt(qid, id, failed_us, attempts, notify, addr) SELECT i, 1, 5, 0, 0, 'a@b' FROM n");
+               " INSERT INTO rcpt(qid, id, report_us, attempts, notify, addr) SELECT i, 1, 5, 0, 0, 'a@b' FROM n");
     batch = find(b, 10, 10, &busy, 1);
-    assert_int_equal(batch.nfailed, QUEUE_FAILED_MOST);
-    assert_int_equal(batch.failed[0], 1);
-    assert_int_equal(batch.failed[2], 4);
+    assert_int_equal(batch.nreports, QUEUE_REPORTS_MOST);
+    assert_int_equal(batch.reports[0], 1);
+    assert_int_equal(batch.reports[2], 4);
 }
 
 static void unfinished_messages_are_known(void **state)
@@ -435,13 +497,14 @@ int main(void)
         TEST(newer_schema_is_refused),
         TEST(missing_table_is_refused),
         TEST(empty_file_is_a_new_queue),
+        TEST(version_1_is_migrated),
         TEST(text_is_never_sql),
         TEST(every_lookup_has_an_index),
         TEST(a_large_queue_is_no_matter),
         TEST(due_recipients_in_order_without_the_busy),
         TEST(only_due_recipients_of_a_message),
         TEST(a_time_beyond_the_horizon_is_due),
-        TEST(failed_list_is_bounded),
+        TEST(list_of_reports_is_bounded),
         TEST(unfinished_messages_are_known),
         TEST(a_drained_queue_becomes_small),
     };

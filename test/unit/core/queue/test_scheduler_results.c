@@ -79,7 +79,7 @@ static void a_report_that_failed_is_tried_by_a_later_run(void **state)
 static void reports_left_by_a_crash_are_made_at_start(void **state)
 {
     struct world *w = *state;
-    struct queue_result failed = {.rcpt_id = 1, .outcome = QUEUE_FAILED, .dsn = "5.1.1", .text = "unknown"};
+    struct queue_result failed = {1, QUEUE_FAILED, ENVELOPE_ACTION_FAILED, .dsn = "5.1.1", .text = "unknown"};
     uint64_t alone = mail(w, "bounce@disk.a"), with_others = mail(w, "bounce@disk.a ok@disk.b");
 
     record(&w->f, alone, &failed, 1);
@@ -98,10 +98,10 @@ static void many_left_reports_come_in_parts(void **state)
     struct world *w = *state;
 
     fill_queue(w, 250, "NULL");
-    fixture_sql(&w->f, "UPDATE rcpt SET failed_us = 1, dsn = '5.1.1', text = 'unknown'");
+    fixture_sql(&w->f, "UPDATE rcpt SET report_us = 1, action = 1, dsn = '5.1.1', text = 'unknown'");
     w->report_answer = -1;
     start(w);
-    WAIT_FOR(w, w->nreports == QUEUE_FAILED_MOST);
+    WAIT_FOR(w, w->nreports == QUEUE_REPORTS_MOST);
     WAIT_FOR(w, w->nreports == 250);
     for (size_t i = 0; i < w->nreports; i++)
         for (size_t k = 0; k < i; k++)
@@ -120,13 +120,136 @@ static void old_mail_expires(void **state)
     assert_int_equal(w->reports[0], qid);
     assert_int_equal(w->deferred, 2); /* so they are logged */
     assert_int_equal(log_count("from=<sender@example.org>, status=expired, returned to sender\n"), 1);
-    assert_int_equal(fixture_sql(&w->f, "SELECT count(*) FROM rcpt WHERE failed_us > 0 AND next_us IS NULL"
+    assert_int_equal(fixture_sql(&w->f, "SELECT count(*) FROM rcpt WHERE report_us > 0 AND next_us IS NULL"
                                         " AND dsn = '4.2.2' AND text = 'come back later'"),
                      2);
     send_from(w, "", "defer@disk.a"); /* a bounce has a lifetime of its own */
     WAIT_FOR(w, w->deferred == 3);
     fixture_sleep(&w->f, 50);
     assert_int_equal(w->nreports, 1);
+}
+
+/* A message with these recipients, and NOTIFY for each of them. */
+static uint64_t mail_notify(struct world *w, const char *sender, const char *recipients, unsigned notify)
+{
+    struct slice rest = slice_str(recipients), token;
+    struct envelope *e = sample(&w->f, sender, 64);
+
+    e->nrcpts = 0;
+    while ((token = slice_token(&rest, " ")).n > 0)
+        e->rcpts[e->nrcpts++] = (struct envelope_rcpt){.addr = arena_slice_dup(&w->f.arena, token), .notify = notify};
+    commit(&w->f, e, "body\n");
+    return e->qid;
+}
+
+#define ACTIONS(w, action_) fixture_sql(&(w)->f, "SELECT count(*) FROM rcpt WHERE action = " #action_)
+
+static void success_is_reported_to_who_asked(void **state)
+{
+    struct world *w = *state;
+
+    w->report_answer = -1;
+    start(w);
+    mail_notify(w, "s@example.org", "ok@disk.a", ENVELOPE_NOTIFY_FAILURE);
+    mail_notify(w, "", "ok@disk.a", ENVELOPE_NOTIFY_SUCCESS);
+    WAIT_FOR(w, queued(w) == 0);
+    assert_int_equal(w->nreports, 0);
+    mail_notify(w, "s@example.org", "ok@disk.a relay@disk.a", ENVELOPE_NOTIFY_SUCCESS);
+    WAIT_FOR(w, w->nreports == 1);
+    assert_int_equal(ACTIONS(w, 3), 1); /* delivered */
+    assert_int_equal(ACTIONS(w, 4), 1); /* relayed */
+}
+
+static void a_delay_is_told_once(void **state)
+{
+    struct world *w = *state;
+
+    w->config.delay_warning_ms = 60000;
+    start(w);
+    mail(w, "defer@disk.a");
+    WAIT_FOR(w, w->deferred == 1);
+    WAIT_FOR(w, w->scheduler->messages.count == 0);
+    assert_int_equal(w->nreports, 0);
+    fixture_sql(&w->f, "UPDATE message SET arrival_us = arrival_us - 60000000");
+    for (size_t attempt = 2; attempt < 5; attempt++) {
+        fixture_sql(&w->f, "UPDATE rcpt SET next_us = 1, report_us = NULL"); /* as if that was reported */
+        scheduler_free(&w->scheduler);
+        start(w);
+        WAIT_FOR(w, w->deferred == attempt);
+        WAIT_FOR(w, w->scheduler->messages.count == 0);
+        assert_int_equal(w->nreports, 1);
+        assert_int_equal(ACTIONS(w, 2), 1);
+    }
+}
+
+/* Recipients that are deferred in one round come back together, so that they share reports. */
+static void recipients_stay_together(void **state)
+{
+    struct world *w = *state;
+
+    w->take_ms = 0;
+    start(w);
+    mail(w, "defer@disk.a defer@disk.b defer@disk.c");
+    WAIT_FOR(w, w->nrunning == 3);
+    for (int i = 0; i < 3; i++) {
+        end_delivery(w, w->running[0]);
+        fixture_sleep(&w->f, 20);
+    }
+    WAIT_FOR(w, w->scheduler->messages.count == 0);
+    assert_int_equal(fixture_sql(&w->f, "SELECT count(DISTINCT next_us) FROM rcpt"), 1);
+}
+
+/* But not at the price of trying one again at once. */
+static void a_late_recipient_gets_its_pause(void **state)
+{
+    struct world *w = *state;
+
+    w->config.minimal_backoff_ms = w->config.maximal_backoff_ms = 200;
+    w->take_ms = 0;
+    start(w);
+    mail(w, "defer@disk.a defer@disk.b");
+    WAIT_FOR(w, w->nrunning == 2);
+    end_delivery(w, w->running[0]);
+    fixture_sleep(&w->f, 120);
+    end_delivery(w, w->running[0]);
+    WAIT_FOR(w, w->scheduler->messages.count == 0 || w->nrunning > 0);
+    assert_true(fixture_sql(&w->f, "SELECT max(next_us) - min(next_us) FROM rcpt") >= 100000);
+    drop_running(w);
+}
+
+static void nobody_is_told_of_delays(void **state)
+{
+    struct world *w = *state;
+
+    start(w); /* delay_warning_time = 0 */
+    mail(w, "defer@disk.a");
+    WAIT_FOR(w, w->deferred == 1);
+    WAIT_FOR(w, w->scheduler->messages.count == 0);
+    assert_int_equal(w->nreports, 0);
+    scheduler_free(&w->scheduler);
+    fixture_sql(&w->f, "UPDATE message SET arrival_us = 1, sender = ''");
+    fixture_sql(&w->f, "UPDATE rcpt SET next_us = 1");
+    w->config.delay_warning_ms = 1;
+    w->config.bounce_queue_lifetime_ms = UINT64_MAX / 2000;
+    start(w);
+    WAIT_FOR(w, w->deferred == 2);
+    WAIT_FOR(w, w->scheduler->messages.count == 0);
+    assert_int_equal(w->nreports, 0);
+}
+
+static void an_alias_is_reported_and_not_delivered(void **state)
+{
+    struct world *w = *state;
+    struct envelope *e = sample(&w->f, "s@example.org", 2);
+
+    e->rcpts[0] = (struct envelope_rcpt){.addr = "alias@disk.a", .action = ENVELOPE_ACTION_EXPANDED};
+    e->rcpts[1] = (struct envelope_rcpt){.addr = "ok@disk.a"};
+    start(w);
+    commit(&w->f, e, "body\n");
+    WAIT_FOR(w, w->nreports == 1);
+    assert_int_equal(w->results, 1);
+    assert_int_equal(log_count("nrcpt=1 (queue active)"), 1);
+    assert_int_equal(w->scheduler->fresh, 0);
 }
 
 /* ---- faults and the end ---- */
@@ -274,6 +397,12 @@ int main(void)
         TEST(reports_left_by_a_crash_are_made_at_start),
         TEST(many_left_reports_come_in_parts),
         TEST(old_mail_expires),
+        TEST(success_is_reported_to_who_asked),
+        TEST(a_delay_is_told_once),
+        TEST(recipients_stay_together),
+        TEST(a_late_recipient_gets_its_pause),
+        TEST(nobody_is_told_of_delays),
+        TEST(an_alias_is_reported_and_not_delivered),
         TEST(a_result_that_cannot_be_recorded_is_kept),
         TEST(results_of_one_turn_share_a_transaction),
         TEST(draining_ends_what_runs_and_starts_nothing),

@@ -89,6 +89,8 @@ static inline struct delivery_result result_for(const char *address)
 
     if (strncmp(address, "defer", 5) == 0)
         r.status = status_reply(STATUS_DELIVERY_DEFERRED, 450, "4.2.2", "come back later");
+    else if (strncmp(address, "relay", 5) == 0)
+        r.relayed = true;
     else if (strncmp(address, "bounce", 6) == 0)
         r.status = status_reply(STATUS_USER_UNKNOWN, 550, "5.1.1", "no such user");
     else if (strncmp(address, "down", 4) == 0)

@@ -23,6 +23,8 @@ static const struct dsn_recipient one = {
 };
 
 static const struct dsn_report plain = {
+    .kind = DSN_KIND_FAILURE,
+    .origin = "origin.test",
     .myhostname = "mx.test",
     .mail_name = "Postfix",
     .message_id = "<20261122170923.2@mx.test>",
@@ -46,7 +48,7 @@ static int set_up(void **state)
 
 static void test_whole(void **state)
 {
-    static const char want[] = "From: Mail Delivery System <MAILER-DAEMON@mx.test>\n"
+    static const char want[] = "From: Mail Delivery System <MAILER-DAEMON@origin.test>\n"
                                "To: <a@s.test>\n"
                                "Subject: Undelivered Mail Returned to Sender\n"
                                "Date: Sun, 22 Nov 2026 17:09:23 +0000 (UTC)\n"
@@ -123,7 +125,7 @@ static void test_variants(void **state)
     r.rcpts = &to;
     r.headers_only = true;
     text = head(&out, &r);
-    assert_has(text, "\nContent-Type: text/rfc822-headers\n\n");
+    assert_has(text, "\nContent-Description: Undelivered Message Headers\nContent-Type: text/rfc822-headers\n\n");
     assert_hasnt(text, "8bit");
     r.body_8bit = true;
     text = head(&out, &r);
@@ -154,33 +156,56 @@ static void test_variants(void **state)
     buf_release(&out);
 }
 
-static void test_actions(void **state)
+static void test_kinds(void **state)
 {
     static const struct {
-        enum dsn_action first, second;
-        const char *subject, *action;
+        enum dsn_kind kind;
+        const char *subject, *submitted, *attached;
     } rows[] = {
-        {DSN_ACTION_FAILED, DSN_ACTION_DELIVERED, "Undelivered Mail Returned to Sender", "failed"},
-        {DSN_ACTION_DELIVERED, DSN_ACTION_FAILED, "Undelivered Mail Returned to Sender", "delivered"},
-        {DSN_ACTION_DELAYED, DSN_ACTION_RELAYED, "Mail delivery is delayed", "delayed"},
-        {DSN_ACTION_RELAYED, DSN_ACTION_EXPANDED, "Mail delivery report", "relayed"},
-        {DSN_ACTION_EXPANDED, DSN_ACTION_DELIVERED, "Mail delivery report", "expanded"},
+        {DSN_KIND_FAILURE, "Undelivered Mail Returned to Sender", "auto-replied", "Undelivered Message"},
+        {DSN_KIND_DELAY, "Delayed Mail (still being retried)", "auto-replied", "Delayed Message"},
+        {DSN_KIND_SUCCESS, "Successful Mail Delivery Report", "auto-replied", "Delivered Message"},
+        {DSN_KIND_FAILURE_COPY, "Postmaster Copy: Undelivered Mail", "auto-generated", "Undelivered Message"},
+        {DSN_KIND_DELAY_COPY, "Postmaster Warning: Delayed Mail", "auto-generated", "Delayed Message"},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct dsn_recipient to[2] = {one, one};
+        struct dsn_report r = plain;
+        struct buf out = {.max = 0};
+        char line[200];
+
+        r.kind = rows[i].kind;
+        snprintf(line, sizeof line, "\nSubject: %s\n", rows[i].subject);
+        assert_has(head(&out, &r), line);
+        snprintf(line, sizeof line, "\nAuto-Submitted: %s\n", rows[i].submitted);
+        assert_has(buf_cstr(&out), line);
+        snprintf(line, sizeof line, "\nContent-Description: %s\n", rows[i].attached);
+        assert_has(buf_cstr(&out), line);
+        buf_release(&out);
+    }
+}
+
+static void test_actions(void **state)
+{
+    static const char *const actions[] = {"failed", "delayed", "delivered", "relayed", "expanded"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+        struct dsn_recipient to = one;
         struct dsn_report r = plain;
         struct buf out = {.max = 0};
         char action[100];
 
-        to[0].action = rows[i].first;
-        to[1].action = rows[i].second;
-        r.rcpts = to;
-        r.nrcpts = 2;
-        assert_has(head(&out, &r), rows[i].subject);
-        snprintf(action, sizeof action, "\nAction: %s\n", rows[i].action);
-        assert_has(buf_cstr(&out), action);
+        to.action = (enum dsn_action)i;
+        r.rcpts = &to;
+        r.retry_until_us = NOON + 3600000000;
+        snprintf(action, sizeof action, "\nAction: %s\n", actions[i]);
+        assert_has(head(&out, &r), action);
+        if (to.action == DSN_ACTION_DELAYED)
+            assert_has(buf_cstr(&out), "\nWill-Retry-Until: Sun, 22 Nov 2026 18:09:23 +0000 (UTC)\n");
+        else
+            assert_hasnt(buf_cstr(&out), "Will-Retry-Until");
         buf_release(&out);
     }
 }
@@ -308,6 +333,28 @@ static void test_long(void **state)
     buf_release(&out);
 }
 
+/* What is nothing but spaces, and what is nothing at all, makes no line that looks empty. */
+static void test_spaces(void **state)
+{
+    struct buf orcpt = {.max = 0}, out = {.max = 0};
+    struct dsn_recipient to = one;
+    struct dsn_report r = plain;
+
+    (void)state;
+    r.rcpts = &to;
+    buf_printf(&orcpt, "rfc822;%200s", "");
+    to.orcpt = buf_cstr(&orcpt);
+    assert_null(strstr(head(&out, &r), "\n     "));
+    buf_clear(&orcpt);
+    for (int i = 0; i < 100; i++)
+        buf_add_char(&orcpt, 'x');
+    buf_add_char(&orcpt, ';');
+    to.orcpt = buf_cstr(&orcpt);
+    assert_null(strstr(head(&out, &r), "\n    \n"));
+    buf_release(&orcpt);
+    buf_release(&out);
+}
+
 static void test_boundary(void **state)
 {
     struct buf out = {.max = 0};
@@ -328,9 +375,9 @@ static void test_boundary(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),    cmocka_unit_test(test_variants),  cmocka_unit_test(test_actions),
-        cmocka_unit_test(test_utf8),     cmocka_unit_test(test_injection), cmocka_unit_test(test_long),
-        cmocka_unit_test(test_boundary),
+        cmocka_unit_test(test_whole),   cmocka_unit_test(test_variants), cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_actions), cmocka_unit_test(test_utf8),     cmocka_unit_test(test_injection),
+        cmocka_unit_test(test_long),    cmocka_unit_test(test_spaces),   cmocka_unit_test(test_boundary),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);

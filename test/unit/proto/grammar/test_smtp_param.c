@@ -314,6 +314,7 @@ static void test_want_utf8(void **state)
         {"<a@b> SMTPUTF8", true},
         {"<a@b> SIZE=1 smtputf8 BODY=7BIT", true},
         {"<a@b>\tSMTPUTF8", true},
+        {"<a@b> ENVID=\"x SMTPUTF8", true}, /* a quote is nothing special behind the path */
         {"<\"a \\\" b\"@c> SMTPUTF8", true},
         {"< a@b > SMTPUTF8", true},
         {"<a@b>", false},

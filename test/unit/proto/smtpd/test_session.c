@@ -32,6 +32,8 @@ struct world {
     bool over;
     unsigned commits;
     struct buf envelope; /* of the last commit: "from>to,to" */
+    uint64_t qid;        /* of the last commit */
+    struct buf content;  /* read back */
 };
 
 static void quiet(enum log_level level, const char *line, size_t n)
@@ -46,6 +48,7 @@ static void on_commit(void *arg, const struct envelope *e)
     struct world *w = arg;
 
     w->commits++;
+    w->qid = e->qid;
     buf_clear(&w->envelope);
     buf_printf(&w->envelope, "%s>", e->sender);
     for (size_t i = 0; i < e->nrcpts; i++)
@@ -111,6 +114,7 @@ static void world_end(struct world *w)
     loop_free(&w->loop);
     buf_release(&w->seen);
     buf_release(&w->envelope);
+    buf_release(&w->content);
     snprintf(command, sizeof command, "rm -rf %s", w->dir);
     assert_int_equal(system(command), 0);
 }
@@ -312,6 +316,49 @@ static void too_many_errors_end_the_session(void **unused)
     world_end(&w);
 }
 
+static void on_piece(void *owner, enum op_status st, const void *result)
+{
+    struct world *w = owner;
+    const struct queue_piece *piece = result;
+
+    assert_int_equal(st, OP_OK);
+    assert_true(piece->last);
+    buf_add_slice(&w->content, piece->bytes);
+}
+
+/* The content of the last message, in one piece. */
+static const char *read_content(struct world *w)
+{
+    struct op_scope scope;
+
+    op_scope_init(&scope, "test");
+    buf_clear(&w->content);
+    queue_read(w->queue, &scope, w->qid, 0, on_piece, w);
+    while (!op_scope_idle(&scope))
+        loop_turn(w->loop);
+    return buf_cstr(&w->content);
+}
+
+static void headers_are_dropped_however_they_are_cut(void **unused)
+{
+    struct world w = world_make("local_header_rewrite_clients =");
+    const char *in = "EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<alain@example.com>\r\nDATA\r\n"
+                     "From x y\r\nbcc : b@c,\r\n\td@e\r\nSubject: x\r\n y\r\n\r\nBcc: body\r\n.\r\nQUIT\r\n";
+
+    (void)unused;
+    queue_on_commit(w.queue, on_commit, &w);
+    for (size_t split = 0; split < strlen(in); split += 3) {
+        const char *content, *headers;
+
+        dialogue(&w, in, strlen(in), split, split == 3);
+        content = read_content(&w);
+        headers = strstr(content, "X-Mailbox-Line: ");
+        assert_non_null(headers);
+        assert_string_equal(headers, "X-Mailbox-Line: From x y\nSubject: x\n y\n\nBcc: body\n");
+    }
+    world_end(&w);
+}
+
 static void recipients_are_limited_and_the_rest_is_for_later(void **unused)
 {
     struct world w = world_make("smtpd_recipient_limit = 2\nsmtpd_hard_error_limit = 2");
@@ -353,6 +400,23 @@ static void bare_newlines_are_refused_when_that_is_asked_for(void **unused)
     (void)unused;
     dialogue(&w, in, strlen(in), 0, false);
     assert_string_equal(codes(&w, got), "220 250 250 250 354 550 221");
+    world_end(&w);
+}
+
+/* A line that is cut because it is too long still ended in CRLF, or did not. */
+static void a_line_that_is_cut_has_its_line_end(void **unused)
+{
+    struct world w = world_make("smtpd_forbid_bare_newline = reject\nline_length_limit = 512");
+    struct buf in = {.max = 0};
+    char got[512];
+
+    (void)unused;
+    buf_printf(&in, "NOOP %02000d\r\nNOOP\r\nNOOP %02000d\nNOOP\r\n", 0, 0);
+    for (size_t split = 0; split < buf_len(&in); split += 67) {
+        dialogue(&w, buf_slice(&in).p, buf_len(&in), split, split == 67); /* once byte by byte */
+        assert_string_equal(codes(&w, got), "220 250 250 550");
+    }
+    buf_release(&in);
     world_end(&w);
 }
 
@@ -409,9 +473,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_dialogue_has_its_replies_however_it_is_cut),
         cmocka_unit_test(too_many_errors_end_the_session),
+        cmocka_unit_test(headers_are_dropped_however_they_are_cut),
         cmocka_unit_test(recipients_are_limited_and_the_rest_is_for_later),
         cmocka_unit_test(a_message_that_grows_too_large_is_refused_at_its_end),
         cmocka_unit_test(bare_newlines_are_refused_when_that_is_asked_for),
+        cmocka_unit_test(a_line_that_is_cut_has_its_line_end),
         cmocka_unit_test(a_configuration_that_would_relay_does_not_compile),
         cmocka_unit_test(draining_says_421_to_whoever_is_connected),
     };
