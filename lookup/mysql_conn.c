@@ -7,12 +7,17 @@
  *
  * Where the library would block while it connects, that is done on a pool thread, to which the handle belongs
  * meanwhile.
+ *
+ * The library reads for as long as there is something to read, and keeps what it reads of a result's columns. A server
+ * that sends without end is cut off, so that it can neither stop the loop, nor fill the memory, nor, by a byte now and
+ * then, keep a thread.
  */
 #include "lookup/mysql_conn.h"
 
 #include "core/base/alloc.h"
 #include "core/loop/fdwatch.h"
 #include "core/loop/work.h"
+#include "lookup/mysql_intake.h"
 #include "lookup/table_int.h"
 
 #include <arpa/inet.h>
@@ -22,7 +27,8 @@
 #include <sys/socket.h>
 
 #define STACK_SIZE   (256 * 1024) /* of the library's coroutine: room for TLS */
-#define PACKET_MAX   (4 * TABLE_VALUE_MAX)
+#define PACKET_MAX   (2 * TABLE_VALUE_MAX)
+#define INTAKE_MAX   (2 * PACKET_MAX) /* bytes of a dialogue, or of connecting */
 #define UNWIND_STEPS 32
 
 struct mysql_conn {
@@ -35,7 +41,8 @@ struct mysql_conn {
     /* the dialogue */
     const struct mysql_step *steps;
     int step;
-    bool suspended; /* the library waits for `cont` */
+    bool suspended;             /* the library waits for `cont` */
+    struct mysql_intake intake; /* of the dialogue */
     void (*stuck)(void *arg);
     void *step_arg;
     /* connecting */
@@ -68,6 +75,26 @@ bool mysql_conn_is_alive(const struct mysql_conn *c)
 
 /* ---- dialogues ---- */
 
+static int start_step(struct mysql_conn *c)
+{
+    int wait;
+
+    mysql_intake_count(&c->intake);
+    wait = c->steps[c->step].start(c->step_arg);
+    mysql_intake_count(NULL);
+    return wait;
+}
+
+static int cont_step(struct mysql_conn *c, int ready)
+{
+    int wait;
+
+    mysql_intake_count(&c->intake);
+    wait = c->steps[c->step].cont(c->step_arg, ready);
+    mysql_intake_count(NULL);
+    return wait;
+}
+
 static void await(struct mysql_conn *c, int wait);
 
 /* Goes on until the library has to wait or the dialogue is over; the connection may be gone afterwards. */
@@ -79,7 +106,7 @@ static void drive(struct mysql_conn *c, int wait)
         if (next == MYSQL_STEP_END)
             return;
         c->step = next;
-        wait = c->steps[next].start(c->step_arg);
+        wait = start_step(c);
     }
     await(c, wait);
 }
@@ -97,7 +124,7 @@ static void on_ready(void *arg, int events)
         ready |= MYSQL_WAIT_WRITE;
     if (events & FDWATCH_PRIO)
         ready |= MYSQL_WAIT_EXCEPT;
-    drive(c, c->steps[c->step].cont(c->step_arg, ready));
+    drive(c, cont_step(c, ready));
 }
 
 static void on_limit(void *arg)
@@ -140,8 +167,9 @@ void mysql_conn_run(struct mysql_conn *c, const struct mysql_step *steps, int fi
     c->step = first;
     c->stuck = stuck;
     c->step_arg = arg;
+    c->intake = mysql_intake_begin(INTAKE_MAX, 0);
     timer_start(c->loop, &c->timer, limit_ms, on_limit, c);
-    drive(c, steps[first].start(arg));
+    drive(c, start_step(c));
 }
 
 void mysql_conn_rest(struct mysql_conn *c)
@@ -164,7 +192,7 @@ void mysql_conn_break(struct mysql_conn *c)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset); /* a server in the middle of many rows learns of it */
     shutdown(fd, SHUT_RDWR);
     for (int i = 0; c->suspended && i < UNWIND_STEPS; i++)
-        c->suspended = c->steps[c->step].cont(c->step_arg, MYSQL_WAIT_TIMEOUT) != 0;
+        c->suspended = cont_step(c, MYSQL_WAIT_TIMEOUT) != 0;
 }
 
 void mysql_conn_close(struct mysql_conn **cp)
@@ -335,6 +363,7 @@ struct connect_job {
     struct query_file *file;
     const struct query_host *host;
     MYSQL *mysql;
+    struct mysql_intake intake;
     bool ok;
 };
 
@@ -344,6 +373,8 @@ static enum op_status connect_on_thread(void *arg)
     const struct query_file *f = j->file;
     unsigned limit_s = (unsigned)((connect_limit_ms(f) + 999) / 1000);
 
+    j->intake = mysql_intake_begin(INTAKE_MAX, f->timeout_ms / 1000 + 1); /* nobody waits any longer */
+    mysql_intake_count(&j->intake);
     mysql_options(j->mysql, MYSQL_OPT_CONNECT_TIMEOUT, &limit_s);
     mysql_options(j->mysql, MYSQL_OPT_READ_TIMEOUT, &limit_s);
     mysql_options(j->mysql, MYSQL_OPT_WRITE_TIMEOUT, &limit_s);
@@ -352,6 +383,7 @@ static enum op_status connect_on_thread(void *arg)
     if (j->ok)
         keep_from_children(j->mysql);
     j->ok = j->ok && mysql_set_character_set(j->mysql, f->charset) == 0;
+    mysql_intake_count(NULL);
     return OP_OK;
 }
 

@@ -98,6 +98,17 @@ struct query_template *query_template_new(struct arena *arena, const char *query
     return query_ok && result_ok ? t : NULL;
 }
 
+/*
+ * Within quotes a backslash hides the character behind it from MySQL, but not from SQLite and not with MySQL's
+ * NO_BACKSLASH_ESCAPES. Does it stand before a quote or an expansion, so that it matters?
+ */
+static bool is_unclear(const struct part *part, size_t backslash)
+{
+    if (backslash + 1 == part->literal.n)
+        return part->code != 0;
+    return strchr("'\"`", part->literal.p[backslash + 1]) != NULL;
+}
+
 bool query_template_is_quoted(const struct query_template *t)
 {
     char quote = 0;
@@ -108,10 +119,15 @@ bool query_template_is_quoted(const struct query_template *t)
         for (size_t j = 0; j < part->literal.n; j++) {
             char c = part->literal.p[j];
 
-            if (quote == 0 && (c == '\'' || c == '"' || c == '`'))
+            if (quote != 0 && c == '\\') {
+                if (is_unclear(part, j))
+                    return false;
+                j++;
+            } else if (quote == 0 && (c == '\'' || c == '"' || c == '`')) {
                 quote = c;
-            else if (c == quote)
+            } else if (c == quote) {
                 quote = 0;
+            }
         }
         if (part->code != 0 && quote != '\'')
             return false;

@@ -108,7 +108,7 @@ void codec_printable(char *text, size_t n, bool allow_utf8)
             text[i] = '?';
         else if (c > 127) {
             len = allow_utf8 ? codec_utf8_length(slice_make(text + i, n - i)) : 0;
-            if (len == 0) {
+            if (len == 0 || (len == 2 && c == 0xC2 && (unsigned char)text[i + 1] < 0xA0)) { /* U+0080 to U+009F */
                 text[i] = '?';
                 len = 1;
             }

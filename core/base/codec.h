@@ -9,8 +9,8 @@ bool codec_xtext_encode(struct buf *out, struct slice in);
 /* Appends the decoded text; false (and `out` as it was) when `in` is not valid xtext. */
 bool codec_xtext_decode(struct buf *out, struct slice in);
 /*
- * Makes `text` fit for one log or reply line, in place: control characters and malformed UTF-8 become '?'. With
- * `allow_utf8` false every byte above 126 does.
+ * Makes `text` fit for one log or reply line, in place: control characters (C1 too) and malformed UTF-8 become '?'.
+ * With `allow_utf8` false every byte above 126 does.
  */
 void codec_printable(char *text, size_t n, bool allow_utf8);
 /* Length in bytes of the well-formed UTF-8 sequence at the start of s (1 to 4), or 0 when there is none (RFC 3629). */

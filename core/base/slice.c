@@ -49,15 +49,20 @@ struct slice slice_trim(struct slice s)
     return s;
 }
 
+static bool is_one_of(char c, const char *set)
+{
+    return c != '\0' && strchr(set, c) != NULL;
+}
+
 struct slice slice_token(struct slice *rest, const char *seps)
 {
     struct slice token;
 
-    while (rest->n > 0 && strchr(seps, rest->p[0]) != NULL)
+    while (rest->n > 0 && is_one_of(rest->p[0], seps))
         *rest = slice_from(*rest, 1);
     token = *rest;
     token.n = 0;
-    while (token.n < rest->n && strchr(seps, rest->p[token.n]) == NULL)
+    while (token.n < rest->n && !is_one_of(rest->p[token.n], seps))
         token.n++;
     *rest = slice_from(*rest, token.n);
     return token;

@@ -54,7 +54,7 @@ static bool keep(struct parser *p)
     size_t len = codec_utf8_length(slice_from(p->in, p->at));
     unsigned char c = (unsigned char)peek(p);
 
-    if (len == 0 || c < 32 || c == 127)
+    if (len == 0 || c < 32 || c == 127 || (c == 0xC2 && (unsigned char)p->in.p[p->at + 1] < 0xA0)) /* C0, C1 */
         return false;
     p->has_8bit = p->has_8bit || len > 1;
     p->has_at = p->has_at || c == '@';

@@ -47,7 +47,7 @@ static bool choose(const struct choice *choices, size_t n, struct slice text, in
 static bool is_printable(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] < 32 || s.p[i] == 127)
+        if ((unsigned char)s.p[i] < 32 || (unsigned char)s.p[i] > 126)
             return false;
     return true;
 }
@@ -322,24 +322,31 @@ bool smtp_params_rcpt(struct slice params, unsigned enabled, struct arena *arena
     return parse_all(&p, rcpt_rows, ARRAY_LEN(rcpt_rows), params, why);
 }
 
+/* Where the path ends: at its closing bracket, or else at white space; neither counts when it is quoted. */
+static size_t path_length(struct slice args)
+{
+    bool bracket = args.n > 0 && args.p[0] == '<', quoted = false;
+
+    for (size_t i = 0; i < args.n; i++) {
+        char c = args.p[i];
+
+        if (c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (bracket ? c == '>' : c == ' ' || c == '\t'))
+            return i + 1;
+    }
+    return args.n;
+}
+
 bool smtp_params_want_utf8(struct slice args)
 {
-    struct slice want = SLICE_LIT("SMTPUTF8");
-    bool quoted = false;
-    size_t start = 0;
+    struct slice rest = slice_trim(args), word;
 
-    for (size_t i = 0; i <= args.n; i++) {
-        char c = i < args.n ? args.p[i] : ' ';
-
-        if (c == '\\' && quoted) {
-            i++;
-        } else if (c == '"') {
-            quoted = !quoted;
-        } else if (!quoted && (c == ' ' || c == '\t')) {
-            if (start > 0 && slice_ieq(slice_make(args.p + start, i - start), want))
-                return true;
-            start = i + 1;
-        }
-    }
+    rest = slice_from(rest, path_length(rest));
+    while ((word = slice_token(&rest, " \t")).n > 0)
+        if (slice_ieq(word, SLICE_LIT("SMTPUTF8")))
+            return true;
     return false;
 }

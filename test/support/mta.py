@@ -1,6 +1,8 @@
 """The program under test: writes its mta.conf, starts it, reads its log, stops it.
 
-MTA_BIN names the binary (default: build/mta of this tree).
+MTA_BIN names the binary (default: build/mta of this tree). With MTA_VALGRIND=1 it runs under valgrind, and a test fails
+when memory was lost, was read before it was written, or a descriptor that mta opened is open at its end. For that the
+binary must be one without sanitizers.
 """
 
 import os
@@ -8,6 +10,8 @@ import pathlib
 import re
 import signal
 import subprocess
+import tempfile
+import time
 
 from support import procs
 from support.smtp import Smtp, SmtpError
@@ -31,16 +35,41 @@ _DEFAULTS = {
     "maximal_backoff_time": "2s",
 }
 _SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|Assertion|assertion failed")
-_SANITIZER_OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=8", "LSAN_OPTIONS": "print_suppressions=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+_SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=8",
+    "LSAN_OPTIONS": "print_suppressions=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1",
+}
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C",
     "TZ": "UTC",
     # What test/run sets for the sanitizers holds here too.
-    **{name: os.environ.get(name, default) + ":exitcode=99" for name, default in _SANITIZER_OPTIONS.items()},
+    **{name: os.environ.get(name, default) + ":exitcode=99:allocator_may_return_null=1" for name, default in _SANITIZER_OPTIONS.items()},
 }
 
+_VALGRIND = os.environ.get("MTA_VALGRIND") == "1"
+_VALGRIND_STATUS = 97
+_VALGRIND_COMMAND = [
+    "valgrind",
+    "--quiet",
+    "--leak-check=full",
+    "--errors-for-leak-kinds=definite,possible",
+    "--show-leak-kinds=definite,possible",
+    f"--error-exitcode={_VALGRIND_STATUS}",
+    "--track-fds=yes",
+    "--child-silent-after-fork=yes",  # a child is a copy until it has become the delivery command
+]
+# Descriptors that are open at the end: valgrind says where they came from.
+_OPEN_DESCRIPTOR = re.compile(r"Open (?:file descriptor|\S+ socket).*\n==\d+== +at ")
+
 _running = []
+
+
+def argv(*args, log=None):
+    """The command line that runs the binary; `log` is where valgrind writes."""
+    return [*(_VALGRIND_COMMAND + [f"--log-file={log}"] if _VALGRIND else []), BINARY, *args]
 
 
 def config_text(main=None, listeners=None, transports=None):
@@ -55,9 +84,11 @@ def config_text(main=None, listeners=None, transports=None):
 
 def command(*args, timeout=60, check=False, **kwargs):
     """Runs the binary as a command-line tool."""
-    done = procs.run([BINARY, *args], timeout=timeout, check=check, env=_ENVIRONMENT, **kwargs)
-    text = done.stderr.decode(errors="replace")
-    assert not _SANITIZER.search(text), text
+    with tempfile.NamedTemporaryFile(prefix="mta-test-") as log:
+        done = procs.run(argv(*args, log=log.name), timeout=timeout, check=check, env=_ENVIRONMENT, **kwargs)
+        text = done.stderr.decode(errors="replace") + log.read().decode(errors="replace")
+    assert not _SANITIZER.search(text) and done.returncode != _VALGRIND_STATUS, text
+    assert not _OPEN_DESCRIPTOR.search(text), text
     return done
 
 
@@ -80,6 +111,7 @@ class Mta:
         self.transports = transports or {}
         self.log_path = directory / "log"
         self.stderr_path = directory / "stderr"
+        self.valgrind_path = directory / "valgrind"
         self.child = None
         self.asked = False
 
@@ -98,7 +130,7 @@ class Mta:
         self.write_config()
         self.asked = False
         with open(self.log_path, "ab") as log, open(self.stderr_path, "ab") as errors:
-            self.child = procs.spawn([BINARY, "-c", self.conf], stdout=log, stderr=errors, env=_ENVIRONMENT)
+            self.child = procs.spawn(argv("-c", self.conf, log=self.valgrind_path), stdout=log, stderr=errors, env=_ENVIRONMENT)
         _running.append(self)
         for name in self.listeners:
             procs.wait_for(lambda: self._greets(name), 30, f"the listener {name} to greet")
@@ -132,6 +164,7 @@ class Mta:
         status = procs.wait_end(child, 30)
         assert status == 0, f"exit status {status}:\n{self.tail()}"
         assert not _SANITIZER.search(self.stderr()), self.tail()
+        assert not _OPEN_DESCRIPTOR.search(self.valgrind()), self.tail()
 
     def kill9(self):
         child, self.child = self.child, None
@@ -156,17 +189,31 @@ class Mta:
     def stderr(self):
         return self.stderr_path.read_text(errors="replace")
 
+    def valgrind(self):
+        return self.valgrind_path.read_text(errors="replace") if self.valgrind_path.exists() else ""
+
     def tail(self, lines=60):
-        return "\n".join(self.log().splitlines()[-lines:]) + "\n-- stderr --\n" + self.stderr()[-6000:]
+        return "\n".join(self.log().splitlines()[-lines:]) + "\n-- stderr --\n" + self.stderr()[-6000:] + self.valgrind()[-6000:]
 
     def lines(self, pattern):
-        """The matches of a regular expression in the log, one a line at most."""
+        """The matches of a regular expression in the log, one a line at most, once what was logged before is written."""
+        self._settle()
+        return self._lines(pattern)
+
+    def _settle(self):
+        """The log's thread gathers lines for some milliseconds: waits until it has written none for longer than that."""
+        size, before = self.log_path.stat().st_size, -1
+        while self.child is not None and size != before:
+            time.sleep(0.03)
+            before, size = size, self.log_path.stat().st_size
+
+    def _lines(self, pattern):
         return [match for match in (re.search(pattern, line) for line in self.log().splitlines()) if match]
 
     def wait_log(self, pattern, count=1, timeout=30):
         """Waits until at least `count` log lines match; returns the matches."""
         return procs.wait_for(
-            lambda: (found := self.lines(pattern)) and len(found) >= count and found, timeout, f"{count} log lines like /{pattern}/"
+            lambda: (found := self._lines(pattern)) and len(found) >= count and found, timeout, f"{count} log lines like /{pattern}/"
         )
 
     def wait_removed(self, queue_id, timeout=30):
@@ -179,7 +226,7 @@ class Mta:
             rf"/(?P<agent>[a-z]+)\[\d+\]: (?P<qid>{queue_id}): to=<(?P<to>.*?)>, (?:orig_to=<(?P<orig_to>.*?)>, )?relay=(?P<relay>\S+), "
             r"delay=(?P<delay>\S+), delays=(?P<delays>\S+), dsn=(?P<dsn>\d\.\d+\.\d+), status=(?P<status>\w+) \((?P<text>.*?)\)?$"
         )
-        return [match.groupdict() for match in self.lines(pattern)]
+        return [match.groupdict() for match in self._lines(pattern)]
 
     def wait_deliveries(self, queue_id, count, timeout=30):
         """Waits for `count` delivery attempts of a message; returns all of them."""
@@ -198,6 +245,11 @@ class Mta:
     def integrity(self):
         """SQLite's verdict about the queue database, "ok" when it is sound. Only while the server is down."""
         return procs.run(["sqlite3", self.database(), "PRAGMA integrity_check"]).stdout.decode().strip()
+
+
+def sanitized():
+    """Is the program built with a sanitizer, or run by valgrind? Then its memory and its speed say little."""
+    return _VALGRIND or any(name in BINARY.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 
 
 def running():

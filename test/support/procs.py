@@ -16,6 +16,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _children = []
 
+# Under valgrind (see support/mta.py) everything takes longer: time limits are multiplied by this.
+PATIENCE = 8 if os.environ.get("MTA_VALGRIND") == "1" else 1
+
 
 def _die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -46,7 +49,7 @@ def kill_all():
 def wait_end(child, timeout=20):
     """Waits for a child's end and returns its exit status; kills it and fails when it does not end in time."""
     try:
-        return child.wait(timeout)
+        return child.wait(timeout * PATIENCE)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
@@ -63,7 +66,7 @@ def run(argv, timeout=60, check=True, **kwargs):
     """Runs a command to its end; returns CompletedProcess with bytes. On failure its output is in the message."""
     if "input" not in kwargs:
         kwargs["stdin"] = subprocess.DEVNULL
-    done = subprocess.run([str(arg) for arg in argv], capture_output=True, timeout=timeout, **kwargs)
+    done = subprocess.run([str(arg) for arg in argv], capture_output=True, timeout=timeout * PATIENCE, **kwargs)
     if check and done.returncode != 0:
         raise AssertionError(f"{argv} exited {done.returncode}: {(done.stdout + done.stderr)[-3000:].decode(errors='replace')}")
     return done
@@ -83,7 +86,7 @@ def free_ports(count, host="127.0.0.1"):
 
 def wait_for(condition, timeout=30, what="the condition", interval=0.02):
     """Polls until `condition()` is true and returns its value."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while True:
         value = condition()
         if value:
@@ -100,3 +103,55 @@ def is_alive(pid):
     except OSError as error:
         return error.errno == errno.EPERM
     return True
+
+
+# What a process holds
+
+
+def descriptors(pid):
+    """What its open descriptors are, by number."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def pss(pid):
+    """Its memory in bytes, what it shares with others counted in part."""
+    with open(f"/proc/{pid}/smaps_rollup") as smaps:
+        return next(int(line.split()[1]) * 1024 for line in smaps if line.startswith("Pss:"))
+
+
+def peak(pid):
+    """The most memory in bytes that it had resident (VmHWM) since forget_peak()."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+
+
+def forget_peak(pid):
+    with open(f"/proc/{pid}/clear_refs", "w") as clear:
+        clear.write("5")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid):
+    """The states ("S", "Z", ...) of its children, by pid."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat") as stat:
+                    state, parent = stat.read().rsplit(")", 1)[1].split()[:2]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(parent) == pid:
+                found[int(name)] = state
+    return found

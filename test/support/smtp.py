@@ -8,7 +8,9 @@ import re
 import socket
 import time
 
-READ_TIMEOUT = 30.0
+from support import procs
+
+READ_TIMEOUT = 30.0 * procs.PATIENCE
 
 
 class SmtpError(AssertionError):

@@ -171,6 +171,11 @@ static void quoting(void **state)
         {"SELECT a FROM t WHERE k=\"%s\"", false},
         {"SELECT a FROM `%d` WHERE k='%u'", false},
         {"SELECT a FROM t WHERE k='%s' OR k=%u", false},
+        /* a backslash means something to MySQL and nothing to SQLite */
+        {"SELECT 'a\\'b' FROM t WHERE k='%s'", false},
+        {"SELECT a FROM t WHERE k='\\%s'", false},
+        {"SELECT a FROM t WHERE k LIKE 'x\\_%s'", true},
+        {"SELECT 'a\\\\' FROM t WHERE k='%s'", true},
     };
 
     (void)state;
