@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bad=0
-for file in quickstart .ci/run test/run $(git ls-files '*.sh'); do
+for file in quickstart .ci/run test/run test/fuzz/run $(git ls-files '*.sh'); do
     bash -n "$file" || bad=1
     [ -x "$file" ] || {
         echo "$file is not executable"

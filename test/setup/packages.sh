@@ -17,7 +17,7 @@ quickstart_packages=(sqlite3)
 
 # The -core packages of MariaDB are the server and its client without the system service and its data directory.
 test_packages=(
-  libcmocka-dev clang clang-format clang-tidy universal-ctags strace git
+  libcmocka-dev clang libclang-rt-dev clang-format clang-tidy universal-ctags valgrind strace git
   python3-pytest mariadb-server-core mariadb-client-core dovecot-core postfix swaks passwd procps
   pflogsumm fail2ban
 )
