@@ -124,6 +124,7 @@ static bool build_services(struct server *sv, struct conf_report *report)
 static void unbuild(struct server *sv)
 {
     sv->unbuilding = true;
+    logsink_attach(NULL);
     timer_stop(&sv->grace);
     for (size_t i = 0; i < sv->nlisteners; i++)
         listener_close(&sv->listeners[i]);
@@ -416,6 +417,7 @@ int server_run(const char *conf_path)
             loop_on_signal(sv.loop, SIGTERM, on_stop_signal, &sv);
             loop_on_signal(sv.loop, SIGINT, on_stop_signal, &sv);
             loop_on_signal(sv.loop, SIGHUP, on_hangup, &sv);
+            logsink_attach(sv.loop);
             scheduler_start(sv.scheduler);
             log_event(LOG_START, NULL, "daemon started -- version " MTA_VERSION ", configuration %s", conf_path);
             loop_run(sv.loop);

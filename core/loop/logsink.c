@@ -36,6 +36,9 @@ static struct {
     int fd;
 } g = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .fd = -1};
 
+/* Of the loop's thread: the end of its turn wakes the writing thread; there is something to write. */
+static _Thread_local bool attached, unwoken;
+
 static void write_all(int fd, struct slice s)
 {
     while (s.n > 0) {
@@ -116,9 +119,10 @@ static void wait_for_lines(void)
 {
     static const struct timespec pause = {.tv_nsec = LOGSINK_PAUSE_NS};
 
-    g.idle = true;
-    while (buf_len(&g.waiting) == 0 && !g.reopen && !g.quit)
+    while (buf_len(&g.waiting) == 0 && !g.reopen && !g.quit) {
+        g.idle = true;
         pthread_cond_wait(&g.wake, &g.lock);
+    }
     g.idle = false;
     if (g.quit || g.reopen)
         return;
@@ -132,6 +136,7 @@ static void wake(void)
 {
     if (g.idle)
         pthread_cond_signal(&g.wake);
+    g.idle = false;
 }
 
 static void reopen_path(void)
@@ -189,8 +194,34 @@ static void sink(enum log_level level, const char *line, size_t n)
         write_all(STDERR_FILENO, slice_make(line, n));
     else if (!buf_add(&g.waiting, line, n))
         g.dropped++;
+    if (attached)
+        unwoken = true;
+    else
+        wake();
+    pthread_mutex_unlock(&g.lock);
+}
+
+static void wake_now(void)
+{
+    if (!unwoken)
+        return;
+    unwoken = false;
+    pthread_mutex_lock(&g.lock);
     wake();
     pthread_mutex_unlock(&g.lock);
+}
+
+void logsink_attach(struct loop *loop)
+{
+    static struct loop *before;
+
+    if (before != NULL)
+        loop_before_poll(before, NULL);
+    if (loop != NULL)
+        loop_before_poll(loop, wake_now);
+    before = loop;
+    attached = loop != NULL;
+    wake_now();
 }
 
 log_sink_fn *logsink_start(const char *path, int facility, char *err, size_t err_size)

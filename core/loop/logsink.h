@@ -6,6 +6,7 @@
 #define MTA_LOOP_LOGSINK_H
 
 #include "core/base/log.h"
+#include "core/loop/loop.h"
 
 /*
  * Starts the thread and returns the sink for log_setup. `path`: NULL or "/dev/stdout" for standard output, "syslog",
@@ -13,6 +14,11 @@
  * syslog(3). On failure NULL, and why in err.
  */
 log_sink_fn *logsink_start(const char *path, int facility, char *err, size_t err_size);
+/*
+ * From now on lines that this thread, the loop's, logs wake the writing thread only at the end of the loop's turn, when
+ * what a client waits for is on its way. NULL takes it back: before the loop is freed.
+ */
+void logsink_attach(struct loop *);
 /* Opens the file again: after logrotate. */
 void logsink_reopen(void);
 /* Writes what waits, ends the thread. Lines logged afterwards go to standard error. */

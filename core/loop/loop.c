@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ROUNDS_A_TURN 8
+
 struct doomed {
     struct list link;
     void *p;
@@ -38,7 +40,7 @@ static void free_doomed(struct loop *l)
 }
 
 /* Runs what waits now; what these tasks defer waits for the next round. */
-static void run_tasks(struct loop *l)
+static void run_round(struct loop *l)
 {
     struct list batch, *it;
 
@@ -49,6 +51,15 @@ static void run_tasks(struct loop *l)
 
         t->fn(t->arg);
     }
+    free_doomed(l);
+}
+
+/* A few rounds, since one answer often leads to the next question, and a look at the sockets between them costs more.
+ */
+static void run_tasks(struct loop *l)
+{
+    for (int round = 0; round < ROUNDS_A_TURN && !list_empty(&l->tasks); round++)
+        run_round(l);
     free_doomed(l);
     if (list_empty(&l->tasks))
         uv_idle_stop(&l->idle);
@@ -62,6 +73,19 @@ static void on_idle(uv_idle_t *h)
 static void on_check(uv_check_t *h)
 {
     run_tasks(h->data);
+}
+
+static void on_prepare(uv_prepare_t *h)
+{
+    const struct loop *l = h->data;
+
+    if (l->before_poll != NULL)
+        l->before_poll();
+}
+
+void loop_before_poll(struct loop *l, void (*fn)(void))
+{
+    l->before_poll = fn;
 }
 
 /* Makes the next poll not sleep. */
@@ -83,9 +107,12 @@ struct loop *loop_new(void)
     l->uv.data = l;
     uv_idle_init(&l->uv, &l->idle);
     uv_check_init(&l->uv, &l->check);
-    l->idle.data = l->check.data = l;
+    uv_prepare_init(&l->uv, &l->prepare);
+    l->idle.data = l->check.data = l->prepare.data = l;
     uv_check_start(&l->check, on_check);
     uv_unref((uv_handle_t *)&l->check);
+    uv_prepare_start(&l->prepare, on_prepare);
+    uv_unref((uv_handle_t *)&l->prepare);
     timer_loop_init(l);
     return l;
 }

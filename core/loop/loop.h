@@ -41,6 +41,9 @@ void loop_defer_cancel(struct loop_task *);
 /* Frees p with mem_free once the current callbacks have returned: the second phase of every close. */
 void loop_free_later(struct loop *, void *p);
 
+/* Calls fn at the end of each turn, before the loop may sleep. One; NULL takes it back. */
+void loop_before_poll(struct loop *, void (*fn)(void));
+
 /* Calls fn from the loop whenever the signal arrives; does not keep loop_run alive. */
 void loop_on_signal(struct loop *, int signum, void (*fn)(void *arg, int signum), void *arg);
 

@@ -10,9 +10,11 @@
 
 struct loop {
     uv_loop_t uv;
-    struct list tasks;   /* loop_task.link */
-    uv_idle_t idle;      /* active while tasks wait: keeps the poll from sleeping */
-    uv_check_t check;    /* runs tasks right after the poll */
+    struct list tasks;    /* loop_task.link */
+    uv_idle_t idle;       /* active while tasks wait: keeps the poll from sleeping */
+    uv_check_t check;     /* runs tasks right after the poll */
+    uv_prepare_t prepare; /* right before it */
+    void (*before_poll)(void);
     struct list doomed;  /* memory to free when the callbacks have returned */
     struct list signals; /* struct loop_signal */
     struct list ops;     /* op.in_all */
