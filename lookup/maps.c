@@ -164,7 +164,7 @@ static struct find *find_new(const struct maps *m, struct op_scope *scope, size_
 
     f->maps = m;
     f->keys = arena_new_array(&f->arena, max_keys, sizeof *f->keys);
-    op_scope_init(&f->scope, "maps");
+    op_scope_init_within(&f->scope, "maps", scope);
     op_start(&f->op, m->loop, scope, "maps", 0, done, owner, release);
     return f;
 }

@@ -98,27 +98,12 @@ static bool add_table(struct compile *c, struct slice spec, bool negated)
     return true;
 }
 
-/* "[addr]/len" and "[addr/len]" without their brackets, into out; false when the brackets do not match. */
-static bool strip_brackets(struct slice item, char *out, size_t size)
-{
-    size_t close = slice_find(item, ']');
-    struct slice inner = item, tail = SLICE_EMPTY;
-
-    if (item.p[0] == '[') {
-        if (close == SLICE_NOT_FOUND)
-            return false;
-        inner = slice_make(item.p + 1, close - 1);
-        tail = slice_from(item, close + 1);
-    }
-    return snprintf(out, size, "%.*s%.*s", (int)inner.n, inner.p, (int)tail.n, tail.n ? tail.p : "") < (int)size;
-}
-
 static bool add_block(struct compile *c, struct slice item, bool negated)
 {
-    char text[IP_BLOCK_TEXT * 2], good[IP_BLOCK_TEXT];
+    char text[IP_BLOCK_WRITTEN], good[IP_BLOCK_TEXT];
     struct ip_block block;
 
-    if (!strip_brackets(item, text, sizeof text) || ip_block_parse(slice_str(text), &block) == IP_BLOCK_SYNTAX) {
+    if (!ip_block_unbracket(item, text) || ip_block_parse(slice_str(text), &block) == IP_BLOCK_SYNTAX) {
         buf_printf(c->err,
                    "\"%.*s\" is not a numeric address or block (IPv6 is written in brackets, [2001:db8::]/32)\n",
                    (int)item.n, item.p);
@@ -333,7 +318,7 @@ void matchlist_match(const struct matchlist *list, struct op_scope *scope, struc
 
     m->list = list;
     m->subject = subject_of(list, slice_make(arena_slice_dup(&m->arena, key), key.n));
-    op_scope_init(&m->scope, "matchlist");
+    op_scope_init_within(&m->scope, "matchlist", scope);
     op_start(&m->op, list->loop, scope, "matchlist", 0, done, owner, release);
     go_on(m);
 }

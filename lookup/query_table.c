@@ -17,8 +17,30 @@ struct matching {
     struct table_op *o;
 };
 
+/* For those who look: what is sent to the server is quoted by its own library. */
+static void quote_plainly(void *ctx, struct buf *out, struct slice text)
+{
+    (void)ctx;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '\'')
+            buf_add_char(out, '\'');
+        buf_add_char(out, text.p[i]);
+    }
+}
+
+static void show_query(const struct query_table *t, struct table_op *o)
+{
+    struct buf query = {0};
+
+    query_template_expand(t->file->templates, slice_str(o->key), quote_plainly, NULL, &query);
+    o->query = mem_strdup(buf_cstr(&query));
+    buf_release(&query);
+}
+
 static void ask_if_qualified(struct query_table *t, struct table_op *o)
 {
+    if (o->trace != NULL && query_template_qualifies(t->file->templates, slice_str(o->key)))
+        show_query(t, o);
     if (query_template_qualifies(t->file->templates, slice_str(o->key)))
         t->backend->ask(t, o);
     else

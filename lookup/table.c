@@ -8,6 +8,7 @@
 
 #include "core/base/alloc.h"
 #include "core/base/codec.h"
+#include "core/conf/conf_near.h"
 #include "lookup/mysql_pool.h"
 #include "lookup/table_int.h"
 
@@ -18,9 +19,10 @@
 #define DEPTH_MAX 8
 
 static const struct table_kind *const kinds[] = {
-    &table_kind_hash,     &table_kind_btree,  &table_kind_lmdb,   &table_kind_cdb,
-    &table_kind_texthash, &table_kind_static, &table_kind_inline, &table_kind_unionmap,
-    &table_kind_pipemap,  &table_kind_mysql,  &table_kind_sqlite, &table_kind_unix,
+    &table_kind_hash,   &table_kind_btree,  &table_kind_lmdb,     &table_kind_cdb,       &table_kind_texthash,
+    &table_kind_static, &table_kind_inline, &table_kind_unionmap, &table_kind_pipemap,   &table_kind_randmap,
+    &table_kind_mysql,  &table_kind_sqlite, &table_kind_unix,     &table_kind_environ,   &table_kind_cidr,
+    &table_kind_regexp, &table_kind_pcre,   &table_kind_tcp,      &table_kind_socketmap, &table_kind_fail,
 };
 
 struct tables *tables_new(struct loop *loop)
@@ -45,12 +47,30 @@ static void op_release(struct op *op)
 
     mem_free(o->key);
     mem_free(o->text);
+    mem_free(o->query);
     mem_free(o);
+}
+
+static void tell(const struct table_op *o, enum op_status status)
+{
+    const struct table_asked asked = {
+        .table = o->table->name,
+        .key = o->key,
+        .status = status,
+        .value = o->answer.value,
+        .why = o->answer.why,
+        .query = o->query,
+    };
+
+    if (o->key != NULL)
+        o->trace->asked(o->trace->arg, &asked);
 }
 
 static void finish(struct table_op *o, enum op_status status)
 {
     list_remove(&o->in_flight);
+    if (o->trace != NULL)
+        tell(o, status);
     op_finish(&o->op, status, &o->answer);
 }
 
@@ -156,6 +176,7 @@ void table_lookup(struct table *t, struct op_scope *scope, struct slice key, op_
     struct table_op *o = NEW(struct table_op);
 
     o->table = t;
+    o->trace = scope->trace;
     list_append(&t->tables->in_flight, &o->in_flight);
     op_start(&o->op, t->tables->loop, scope, t->kind->type, 0, done, owner, op_release);
     if (!key_possible(key)) {
@@ -174,6 +195,20 @@ static const struct table_kind *kind_of(struct slice type)
         if (slice_eq(slice_str(kinds[i]->type), type))
             return kinds[i];
     return NULL;
+}
+
+/* "nosuch:x: unsupported table type", and which one may have been meant. */
+static void complain_of_type(struct slice spec, struct slice type, struct buf *err)
+{
+    char *name = mem_dup(type.p, type.n);
+    struct conf_near near = {.name = name};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        conf_near_try(&near, kinds[i]->type);
+    buf_printf(err, "%.*s: unsupported table type", (int)spec.n, spec.p);
+    if (near.best != NULL)
+        buf_printf(err, "; did you mean %s?", near.best);
+    mem_free(name);
 }
 
 static void table_free(struct table *t)
@@ -196,7 +231,7 @@ static struct table *open_new(struct tables *ts, struct slice spec, struct buf *
     }
     kind = kind_of(slice_head(spec, colon));
     if (kind == NULL) {
-        buf_printf(err, "%.*s: unsupported table type", (int)spec.n, spec.p);
+        complain_of_type(spec, slice_head(spec, colon), err);
         return NULL;
     }
     t = mem_new(kind->size);
@@ -274,4 +309,13 @@ bool tables_check(struct tables *ts, struct buf *report)
     for (size_t at = 0; map_next(&ts->by_name, &at, &name, &t);)
         ok = table_check(t, report) && ok;
     return ok;
+}
+
+void tables_each(const struct tables *ts, void (*found)(void *ctx, struct table *), void *ctx)
+{
+    struct slice name;
+    void *t;
+
+    for (size_t at = 0; map_next(&ts->by_name, &at, &name, &t);)
+        found(ctx, t);
 }

@@ -17,6 +17,26 @@ struct table_answer {
     const char *why;   /* OP_TEMPFAIL, OP_TIMEOUT: what went wrong, for the log and for `mta lookup` */
 };
 
+/* What became of one look-up. */
+struct table_asked {
+    const char *table, *key;
+    enum op_status status;
+    const char *value; /* OP_OK */
+    const char *why;   /* not OP_OK or OP_NOTFOUND; may be NULL */
+    const char *query; /* the statement that a database was asked; NULL: none */
+};
+
+/*
+ * For `mta explain`: whoever sets op_scope.trace to one hears of each look-up in that scope, and of those that look-ups
+ * and rules started in it make themselves. It must live as long as any of them.
+ */
+struct table_trace {
+    void (*asked)(void *arg, const struct table_asked *);
+    /* An alias (rules_expand): what one address was replaced by. */
+    void (*expanded)(void *arg, const char *address, const char *const *results, size_t count);
+    void *arg;
+};
+
 /* The registry that owns every table of the process and what they share (MySQL pools, file watches). */
 struct tables *tables_new(struct loop *);
 /* Closes all tables. Lookups still under way are answered OP_TEMPFAIL, from the loop, so that what waits for them ends.
@@ -46,6 +66,8 @@ bool table_is_fixed(const struct table *);
 bool table_check(struct table *, struct buf *report);
 /* The same of every table that is open. */
 bool tables_check(struct tables *, struct buf *report);
+/* Calls `found` for every table that is open. */
+void tables_each(const struct tables *, void (*found)(void *ctx, struct table *), void *ctx);
 /*
  * One literal query; the key is folded to lower case for tables of fixed strings, as in Postfix. Result of OP_OK and
  * OP_TEMPFAIL: a struct table_answer. Identical lookups in flight may share one query. Bounded in time by the table.

@@ -27,7 +27,9 @@ struct table_op {
     struct table *table;
     char *key; /* folded as the table wants it; NUL-terminated, no NUL inside, well-formed UTF-8 */
     struct table_answer answer;
-    char *text; /* what the answer points to */
+    char *text;                      /* what the answer points to */
+    const struct table_trace *trace; /* NULL: nobody wants to know */
+    char *query;                     /* the statement, when somebody wants to know */
 };
 
 struct table_kind {
@@ -70,5 +72,8 @@ extern const struct table_kind table_kind_static, table_kind_inline;
 extern const struct table_kind table_kind_unionmap, table_kind_pipemap;
 extern const struct table_kind table_kind_mysql, table_kind_sqlite;
 extern const struct table_kind table_kind_unix;
+extern const struct table_kind table_kind_cidr, table_kind_regexp, table_kind_pcre;
+extern const struct table_kind table_kind_tcp, table_kind_socketmap;
+extern const struct table_kind table_kind_randmap, table_kind_environ, table_kind_fail;
 
 #endif

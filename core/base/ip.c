@@ -67,6 +67,23 @@ enum ip_block_error ip_block_parse(struct slice text, struct ip_block *block)
     return ip_eq(&given, &block->first) ? IP_BLOCK_OK : IP_BLOCK_HOST_BITS;
 }
 
+bool ip_block_unbracket(struct slice text, char out[IP_BLOCK_WRITTEN])
+{
+    size_t close = slice_find(text, ']');
+    struct slice inner = text, tail = SLICE_EMPTY;
+
+    if (text.n > 0 && text.p[0] == '[') {
+        if (close == SLICE_NOT_FOUND)
+            return false;
+        inner = slice_make(text.p + 1, close - 1);
+        tail = slice_from(text, close + 1);
+        if (tail.n > 0 && tail.p[0] != '/')
+            return false;
+    }
+    return snprintf(out, IP_BLOCK_WRITTEN, "%.*s%.*s", (int)inner.n, inner.n ? inner.p : "", (int)tail.n,
+                    tail.n ? tail.p : "") < IP_BLOCK_WRITTEN;
+}
+
 bool ip_block_contains(const struct ip_block *block, const struct ip *ip)
 {
     struct ip first = masked(ip, ip->family == block->first.family ? block->bits : 0);

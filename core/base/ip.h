@@ -20,6 +20,8 @@ struct ip_block {
     unsigned bits; /* length of the prefix */
 };
 
+#define IP_BLOCK_WRITTEN 128 /* room for one as it may be written, and its NUL */
+
 enum ip_block_error {
     IP_BLOCK_OK,
     IP_BLOCK_SYNTAX,
@@ -31,6 +33,11 @@ enum ip_block_error {
  * ip_parse is in.
  */
 enum ip_block_error ip_block_parse(struct slice text, struct ip_block *);
+/*
+ * "[addr]/len" and "[addr/len]" without their brackets, and any other text as it is, into `out`; false when the
+ * brackets do not match or the text is too long.
+ */
+bool ip_block_unbracket(struct slice text, char out[IP_BLOCK_WRITTEN]);
 bool ip_block_contains(const struct ip_block *, const struct ip *);
 /* Prints; returns out. */
 const char *ip_block_format(char out[IP_BLOCK_TEXT], const struct ip_block *);

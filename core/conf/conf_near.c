@@ -2,7 +2,9 @@
  * Near misses: "did you mean". The distance is the number of letters to change, insert, leave out or swap with their
  * neighbour. Called for unknown names only; pure.
  */
-#include "core/conf/conf_int.h"
+#include "core/conf/conf_near.h"
+
+#include "core/base/slice.h"
 
 #define NAME_MOST 80u /* longer names are not compared */
 

@@ -11,6 +11,13 @@ void op_scope_init(struct op_scope *s, const char *who)
     list_init(&s->ops);
     s->closed = false;
     s->who = who;
+    s->trace = NULL;
+}
+
+void op_scope_init_within(struct op_scope *s, const char *who, const struct op_scope *outer)
+{
+    op_scope_init(s, who);
+    s->trace = outer->trace;
 }
 
 static void detach(struct op *op)
@@ -21,12 +28,19 @@ static void detach(struct op *op)
     op->owner = NULL;
 }
 
+static void abandon(struct op *op)
+{
+    detach(op);
+    if (op->abandoned != NULL && !op->finished)
+        op->abandoned(op);
+}
+
 void op_scope_cancel(struct op_scope *s)
 {
     struct list *it;
 
     while ((it = list_shift(&s->ops)) != NULL)
-        detach(LIST_ITEM(it, struct op, in_scope));
+        abandon(LIST_ITEM(it, struct op, in_scope));
 }
 
 void op_scope_close(struct op_scope *s)
@@ -49,6 +63,7 @@ static void deliver(struct op *op, enum op_status status, const void *result)
 static void on_timeout(void *arg)
 {
     deliver(arg, OP_TIMEOUT, NULL);
+    abandon(arg);
 }
 
 static void on_finished(void *arg)

@@ -29,6 +29,7 @@ struct op_scope {
     struct list ops;
     bool closed;
     const char *who; /* for diagnosis */
+    void *trace;     /* who wants to know what is asked in it: struct table_trace; NULL: nobody */
 };
 
 struct op {
@@ -40,6 +41,7 @@ struct op {
     op_done_fn *done; /* NULL once delivered or detached */
     void *owner;
     void (*release)(struct op *);
+    void (*abandoned)(struct op *);
     struct timer timeout;
     struct loop_task task;
     enum op_status status;
@@ -48,6 +50,8 @@ struct op {
 };
 
 void op_scope_init(struct op_scope *, const char *who);
+/* The scope of what an op of `outer` waits for itself: whoever traces that one hears of this one too. */
+void op_scope_init_within(struct op_scope *, const char *who, const struct op_scope *outer);
 /* Detaches every op; none of their callbacks runs any more. Idempotent. No op may be started in it afterwards. */
 void op_scope_close(struct op_scope *);
 /* As close, but the scope may be used again: for a transaction that is reset. */
@@ -66,6 +70,10 @@ void op_start(struct op *, struct loop *, struct op_scope *, const char *name, u
               void *owner, void (*release)(struct op *));
 /* The back end is done with the request: delivers `status` and `result` (valid until release) from the loop. Once. */
 void op_finish(struct op *, enum op_status, const void *result);
+/*
+ * A back end that can stop early sets op->abandoned after op_start: called, once, when the last one who waited is gone
+ * (time-out, cancel) and op_finish has not been called yet, which is to be done all the same.
+ */
 /* Does nobody wait for the answer any more? Back ends may then skip work that has no lasting effect. */
 static inline bool op_detached(const struct op *op)
 {

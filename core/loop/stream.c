@@ -41,7 +41,8 @@ static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b);
 
 static void read_or_not(struct stream *s)
 {
-    bool want = !s->closing && !s->ended && (s->finishing || (!s->paused && buf_room(&s->in) > 0));
+    bool wanted = s->finishing || (s->events != NULL && !s->paused && buf_room(&s->in) > 0);
+    bool want = wanted && !s->closing && !s->ended;
 
     if (want == s->reading)
         return;
@@ -234,6 +235,21 @@ struct stream *stream_accept(struct loop *l, uv_stream_t *server, int *fd)
     uv_fileno(&s->uv.handle, fd);
     uv_tcp_nodelay(&s->uv.tcp, 1);
     read_or_not(s);
+    return s;
+}
+
+struct stream *stream_unconnected(struct loop *l, uv_handle_type type, uv_stream_t **handle)
+{
+    struct stream *s = stream_new(l);
+
+    if (type == UV_TCP) {
+        uv_tcp_init(&l->uv, &s->uv.tcp);
+        uv_tcp_nodelay(&s->uv.tcp, 1);
+    } else {
+        uv_pipe_init(&l->uv, &s->uv.pipe, 0);
+    }
+    s->uv.handle.data = s;
+    *handle = &s->uv.stream;
     return s;
 }
 

@@ -27,7 +27,7 @@ void stream_set_events(struct stream *, const struct stream_events *, void *arg,
 /* What has come and is not consumed; valid until the next callback. */
 struct slice stream_input(const struct stream *);
 void stream_consume(struct stream *, size_t n);
-/* Stops and resumes reading from the kernel. A new stream reads. */
+/* Stops and resumes reading from the kernel. A new stream reads as soon as it has events. */
 void stream_pause(struct stream *);
 void stream_resume(struct stream *);
 /* Appends to the output, which the kernel gets at the end of this turn. Fine on a failed stream (dropped). */
@@ -59,6 +59,8 @@ struct listener;
  */
 struct listener *listener_open(struct loop *, const char *host, int port, void (*accept)(void *arg, struct stream *),
                                void *arg, char *err, size_t err_size);
+/* Another `arg` for connections from now on. */
+void listener_set_arg(struct listener *, void *arg);
 /* The port really bound. */
 int listener_port(const struct listener *);
 void listener_close(struct listener **);

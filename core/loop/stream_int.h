@@ -7,5 +7,7 @@
 
 /* Accepts the waiting connection, *fd is its descriptor; NULL when that fails. */
 struct stream *stream_accept(struct loop *, uv_stream_t *server, int *fd);
+/* A stream that is not connected; `handle` is what to connect, of type UV_TCP or UV_NAMED_PIPE. */
+struct stream *stream_unconnected(struct loop *, uv_handle_type, uv_stream_t **handle);
 
 #endif

@@ -77,6 +77,25 @@ def test_missing_then_there(start, folder):
     assert rcpt(server, "a") == 250
 
 
+@pytest.mark.parametrize("kind", ["mysql", "sqlite"])
+def test_query_file_edited(start, folder, mariadb, kind):
+    if kind == "mysql":
+        source = setups.mysql_source(mariadb)
+    else:
+        procs.run(["sqlite3", folder / "t.db", "CREATE TABLE t (x)"])
+        source = f"dbpath = {folder}/t.db\n"
+
+    def write(name):
+        setups.private_file(folder / "q.cf", source + f"query = SELECT 'x/' FROM (SELECT '%s' AS k) AS one WHERE k = '{name}@{DOMAIN}'\n")
+
+    write("a")
+    server = start({"virtual_mailbox_maps": f"{kind}:{folder}/q.cf"})
+    assert (rcpt(server, "a"), rcpt(server, "b")) == (250, 550)
+    write("b")
+    wait_code(server, "b", 250)
+    assert rcpt(server, "a") == 550
+
+
 def test_sqlite_rows_and_replacement(start, folder):
     tables = setups.sqlite_tables(folder, mailboxes=[f"a@{DOMAIN}"])
     server = start(tables)

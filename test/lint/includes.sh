@@ -54,6 +54,7 @@ quarantine() { # PATTERN ALLOWED...
 quarantine 'uv\.h' 'core/loop/*'
 quarantine 'sqlite3\.h' 'core/queue/queue_sql*' 'lookup/table_sqlite.c'
 quarantine 'mysql\.h|mysql/|mariadb/|errmsg\.h|mysqld_error\.h' 'lookup/mysql_*'
+quarantine 'pcre2\.h|regex\.h' 'lookup/table_pcre.c' 'lookup/table_regexp.c'
 quarantine 'mbedtls/|psa/' 'tls/*'
 quarantine 'ares\.h' 'lookup/dns.c'
 quarantine 'sasl/' 'proto/auth/*'

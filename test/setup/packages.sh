@@ -11,15 +11,18 @@ set -euo pipefail
 
 build_packages=(
   gcc libc6-dev cmake ninja-build pkgconf
-  libuv1-dev libsqlite3-dev default-libmysqlclient-dev
+  libuv1-dev libsqlite3-dev default-libmysqlclient-dev libjansson-dev libpcre2-dev
 )
+# Mbed TLS 3.6, which Debian 12 does not have: there these come from Debian 13, whose packages install as they are.
+mbedtls_packages=(libmbedtls-dev)
+mbedtls_least=3.6
 quickstart_packages=(sqlite3)
 
 # The -core packages of MariaDB are the server and its client without the system service and its data directory.
 test_packages=(
   libcmocka-dev clang libclang-rt-dev clang-format clang-tidy universal-ctags valgrind strace git
-  python3-pytest mariadb-server-core mariadb-client-core dovecot-core postfix swaks passwd procps
-  pflogsumm fail2ban
+  python3-pytest mariadb-server-core mariadb-client-core dovecot-core postfix postfix-pcre swaks passwd procps
+  pflogsumm fail2ban groff-base openssl
 )
 
 policy=/usr/sbin/policy-rc.d
@@ -36,6 +39,38 @@ missing_of() {
   for package; do
     [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] || printf '%s\n' "$package"
   done
+}
+
+# The same for Mbed TLS, whose version matters.
+missing_mbedtls() {
+  local version
+  version=$(dpkg-query -W -f '${Version}' "${mbedtls_packages[0]}" 2>/dev/null) || version=0
+  dpkg --compare-versions "${version:-0}" ge "$mbedtls_least" || printf '%s\n' "${mbedtls_packages[@]}"
+}
+
+# Debian 12: lets apt see Debian 13 for the packages of Mbed TLS, and for nothing else.
+allow_mbedtls() {
+  local uri
+  grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || return 0
+  # shellcheck disable=SC2016  # apt's own variable
+  uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' 'Label: Debian' | head -n 1)
+  cat >/etc/apt/sources.list.d/mta-mbedtls.sources <<EOF
+Types: deb
+URIs: ${uri:-http://deb.debian.org/debian}
+Suites: trixie
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
+  cat >/etc/apt/preferences.d/mta-mbedtls <<'EOF'
+Explanation: mta needs Mbed TLS 3.6; everything else stays with Debian 12
+Package: *
+Pin: release n=trixie
+Pin-Priority: -10
+
+Package: libmbedtls-dev libmbedtls21 libmbedx509-7 libmbedcrypto16
+Pin: release n=trixie
+Pin-Priority: 995
+EOF
 }
 
 # Keeps the packages' own scripts from starting services. A policy that somebody else put there is left alone.
@@ -62,6 +97,7 @@ install() {
   if command -v debconf-set-selections >/dev/null; then
     echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections
   fi
+  allow_mbedtls
   apt update || fail "'apt-get update' failed: is there a network, and are the sources in /etc/apt right?"
   apt install --no-install-recommends --no-remove "$@" ||
     fail "'apt-get install $*' failed, see above. (--no-remove is set: another mail server or a conflicting package is not replaced by itself.)"
@@ -80,7 +116,7 @@ main() {
   fi
 
   # shellcheck disable=SC2207  # package names hold no spaces
-  missing=($(missing_of "${wanted[@]}"))
+  missing=($(missing_of "${wanted[@]}") $(missing_mbedtls))
   ((${#missing[@]})) || return 0
   if ((EUID != 0)); then
     command -v sudo >/dev/null || fail "not installed: ${missing[*]}. Run this as root, or install sudo."
@@ -89,7 +125,7 @@ main() {
   fi
   install "${missing[@]}"
   # shellcheck disable=SC2207
-  missing=($(missing_of "${wanted[@]}"))
+  missing=($(missing_of "${wanted[@]}") $(missing_mbedtls))
   ((${#missing[@]} == 0)) || fail "still not installed: ${missing[*]}"
 }
 

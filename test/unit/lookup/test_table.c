@@ -33,6 +33,12 @@ static void answers(void **state)
         {"unionmap:{inline:{k=1} inline:{j=3}}", "z", OP_NOTFOUND, NULL},
         {"unionmap:{unionmap:{static:a,static:b},proxy:static:c}", "x", OP_OK, "a,b,c"},
         {"unionmap:{static:a, hash:/no/such/file}", "x", OP_TEMPFAIL, "hash:/no/such/file"},
+        /* randmap, fail */
+        {"randmap:{one}", "x", OP_OK, "one"},
+        {"randmap:{one, one one}", "x", OP_OK, "one"},
+        {"randmap:{{a b}}", "x", OP_OK, "{a b}"},
+        {"fail:name", "x", OP_TEMPFAIL, "fail:name: "},
+        {"unionmap:{static:a, fail:name}", "x", OP_TEMPFAIL, "fail:name: "},
         /* pipemap */
         {"pipemap:{inline:{k=J}, inline:{j=3}}", "K", OP_OK, "3"},
         {"pipemap:{inline:{k=j}, inline:{j=3}}", "j", OP_NOTFOUND, NULL},
@@ -61,6 +67,10 @@ static void malformed(void **state)
         {"hash:", "type:name"},
         {"/etc/passwd", "type:name"},
         {"nosuch:x", "nosuch:x: unsupported table type"},
+        {"regex:x", "regex:x: unsupported table type; did you mean regexp?"},
+        {"mysq:/x", "mysq:/x: unsupported table type; did you mean mysql?"},
+        {"randmap:x", "in braces"},
+        {"randmap:{}", "in braces"},
         {":x", "unsupported table type"},
         {"HASH:/x", "unsupported table type"},
         {"inline:a=b", "written inline:{"},

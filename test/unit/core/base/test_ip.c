@@ -54,6 +54,35 @@ static void a_mapped_address_is_its_ipv4_address(void **state)
     assert_false(ip_eq(&mapped, &plain));
 }
 
+static void takes_brackets_off(void **state)
+{
+    static const struct {
+        const char *written, *plain; /* NULL: refused */
+    } cases[] = {
+        {"192.0.2.0/24", "192.0.2.0/24"},
+        {"[2001:db8::]/32", "2001:db8::/32"},
+        {"[2001:db8::/32]", "2001:db8::/32"},
+        {"[192.0.2.1]", "192.0.2.1"},
+        {"[]", ""},
+        {"", ""},
+        {"[192.0.2.1", NULL},
+        {"[192.0.2.1]5", NULL},
+        {"[::1]x", NULL},
+    };
+    char plain[IP_BLOCK_WRITTEN], long_text[IP_BLOCK_WRITTEN + 1];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        bool ok = ip_block_unbracket(slice_str(cases[i].written), plain);
+
+        if (ok != (cases[i].plain != NULL) || (ok && strcmp(plain, cases[i].plain) != 0))
+            fail_msg("\"%s\"", cases[i].written);
+    }
+    memset(long_text, '1', sizeof long_text);
+    assert_false(ip_block_unbracket(slice_make(long_text, IP_BLOCK_WRITTEN), plain));
+    assert_true(ip_block_unbracket(slice_make(long_text, IP_BLOCK_WRITTEN - 1), plain));
+}
+
 static void parses_blocks(void **state)
 {
     static const struct {
@@ -130,9 +159,8 @@ static void blocks_contain_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parses_addresses),
-        cmocka_unit_test(a_mapped_address_is_its_ipv4_address),
-        cmocka_unit_test(parses_blocks),
+        cmocka_unit_test(parses_addresses),         cmocka_unit_test(a_mapped_address_is_its_ipv4_address),
+        cmocka_unit_test(takes_brackets_off),       cmocka_unit_test(parses_blocks),
         cmocka_unit_test(blocks_contain_addresses),
     };
 
