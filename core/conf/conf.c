@@ -149,6 +149,7 @@ void conf_fill(const struct conf_build *b, struct conf *out, const struct conf_s
         if (conf_view_find(&v, conf_rows[i].name) == NULL)
             fill_row(&quiet, &v, &conf_rows[i], out);
     conf_report_clear(&unsaid);
+    conf_restrict(b, &v, out);
     remember_places(b, out, listener);
 }
 
@@ -201,6 +202,7 @@ const struct conf *conf_build_snapshot(const struct conf_source *source, const s
     conf_build_listeners(&b);
     conf_check(&b);
     conf_check_names(&b);
+    conf_check_traps(&b);
     conf_report_sort(report);
     if (report->nerrors > 0)
         conf_unref(&answer);
@@ -228,6 +230,17 @@ const struct conf_transport *conf_transport_find(const struct conf *conf, const 
         if (strcmp(conf->transports[i].name, name) == 0)
             return &conf->transports[i];
     return NULL;
+}
+
+bool conf_transport_used(const struct conf *conf, const struct conf_transport *t)
+{
+    const char *const values[] = {conf->local_transport, conf->virtual_transport, conf->relay_transport,
+                                  conf->default_transport};
+
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        if (slice_eq(slice_head(slice_str(values[i]), slice_find(slice_str(values[i]), ':')), slice_str(t->name)))
+            return true;
+    return false;
 }
 
 bool conf_is_own_address(const struct conf *conf, const char *address)

@@ -57,6 +57,7 @@ struct conf_report {
 void conf_report_add(struct conf_report *, enum conf_severity, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 /* One line each: "FILE:LINE: error: TEXT". */
+void conf_report_text(const struct conf_report *, struct buf *);
 void conf_report_print(const struct conf_report *, FILE *);
 void conf_report_clear(struct conf_report *);
 
@@ -131,9 +132,9 @@ struct conf {
 #include "core/conf/params.def"
 #undef PARAM
 #undef PARAM_NAMED
-    const char *path; /* the file it was read from */
+    const char *path; /* the file it was read from; DIR/main.cf of a directory */
     /* The same in every listener's view. */
-    const struct conf_listener *listeners; /* at least one */
+    const struct conf_listener *listeners; /* none only of a directory with Postfix's files */
     size_t nlisteners;
     const struct conf_transport *transports; /* declared ones, then built-in ones */
     size_t ntransports;
@@ -145,9 +146,10 @@ struct conf {
 };
 
 /*
- * Reads and checks the file, reports everything there is to complain about, and answers a snapshot with one reference,
- * or NULL when there are errors. Blocks: reads files (the configuration, $myorigin, /etc/passwd) and the list of
- * interfaces; asks the resolver only for host names in inet_interfaces and listen.
+ * Reads and checks the file, or the main.cf and master.cf of a directory, reports everything there is to complain
+ * about, and answers a snapshot with one reference, or NULL when there are errors. Blocks: reads files (the
+ * configuration, $myorigin, /etc/passwd) and the list of interfaces; asks the resolver only for host names in
+ * inet_interfaces and listen.
  */
 const struct conf *conf_load(const char *path, struct conf_report *);
 /* A snapshot lives as long as a reference to it or to one of its listeners' views is held. Loop thread only. */
@@ -155,13 +157,42 @@ const struct conf *conf_ref(const struct conf *);
 /* Nulls the pointer; NULL in it is fine. */
 void conf_unref(const struct conf **);
 
+/*
+ * Appends the expanded value of one parameter of the file, which may be wrong elsewhere; false when it cannot be worked
+ * out. Blocks as conf_load.
+ */
+bool conf_ask(const char *path, const char *name, struct buf *out);
+/*
+ * The parameters as text, those too that are no field: names of parts to come, names the user made up. Answers NULL
+ * when there is no such file. Blocks as conf_load; any thread.
+ */
+struct conf_texts;
+struct conf_section; /* private: a listener's */
+struct conf_texts *conf_texts_read(const char *path);
+/* Nulls the pointer; NULL in it is fine. */
+void conf_texts_free(struct conf_texts **);
+/* Walks the listeners, those that are not opened too: NULL for the first; NULL behind the last. */
+const struct conf_section *conf_texts_next(const struct conf_texts *, const struct conf_section *listener);
+/*
+ * The expanded value for a listener (NULL: for the file), set or default, "" when it is undefined; NULL when it cannot
+ * be worked out. `place`, unless NULL, gets where it is set, line 0 when it is not. All live as long as the texts.
+ */
+const char *conf_texts_get(struct conf_texts *, const struct conf_section *listener, const char *name,
+                           struct conf_place *place);
+/* Adds a warning for each parameter that differs and that a reload does not change. */
+void conf_warn_restart(const struct conf *old, const struct conf *fresh, struct conf_report *);
+
 /* By name; NULL when there is none. */
 const struct conf_transport *conf_transport_find(const struct conf *, const char *name);
+/* Does a class of addresses use it: local_transport, virtual_transport and so on? (transport_maps may, too.) */
+bool conf_transport_used(const struct conf *, const struct conf_transport *);
 /*
  * Where a parameter is set in this view, a listener's own setting first; false, and *place as it was, when it is not
  * set. The file's name lives as long as the snapshot.
  */
 bool conf_where(const struct conf *, struct slice name, struct conf_place *place);
+/* "25", "smtp": a number or the name of a service, also one that only /etc/services knows. */
+bool conf_port_parse(struct slice text, uint16_t *port);
 /* Is this numeric address ("192.0.2.1", "2001:db8::1") one of own_addresses? */
 bool conf_is_own_address(const struct conf *, const char *address);
 
@@ -171,6 +202,7 @@ enum conf_show_mode {
     CONF_SHOW_ALL,      /* set ones, defaults for the rest */
     CONF_SHOW_SET,      /* -n */
     CONF_SHOW_DEFAULTS, /* -d */
+    CONF_SHOW_EXPANDED, /* -x: as the first, worked out */
 };
 /*
  * postconf: "name = value" lines as written, not expanded, sorted; with names only those, in the order asked for.
@@ -178,5 +210,33 @@ enum conf_show_mode {
  * CONF_SHOW_DEFAULTS `path` is not read.
  */
 int conf_show(const char *path, enum conf_show_mode, const char *const *names, size_t nnames, FILE *out, FILE *err);
+
+/* ---- mta config set, unset ---- */
+
+/*
+ * Changes the file, or main.cf of a directory: sets NAME=VALUE..., or with `set` false makes the definitions of NAME...
+ * comments; listener/SECTION/NAME and transport/SECTION/NAME are those of a section. All or nothing, by one rename;
+ * comments, order, owner and mode stay. Unknown names, and changes that make an error, are refused, and err says why.
+ * Answers the exit status. Blocks: disk.
+ */
+int conf_set(const char *path, bool set, const char *const *args, size_t nargs, FILE *err);
+
+/* ---- mta config doc ---- */
+
+enum conf_doc_format {
+    CONF_DOC_MAN,     /* the source of mta.conf(5) */
+    CONF_DOC_MD,      /* Markdown */
+    CONF_DOC_EXAMPLE, /* mta.conf.example */
+};
+/* Writes the reference of all parameters. */
+void conf_doc(enum conf_doc_format, FILE *out);
+
+/* ---- mta config import ---- */
+
+/*
+ * Prints the mta.conf that means the same as a directory with Postfix's main.cf and master.cf to out, and on err what
+ * becomes of each of their lines. Answers the exit status: 1, and nothing on out, when they have errors of syntax.
+ */
+int conf_import(const char *directory, FILE *out, FILE *err);
 
 #endif

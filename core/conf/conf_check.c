@@ -235,18 +235,42 @@ static void check_reports(const struct work *w)
 /* ---- listeners ---- */
 
 /* Milters come later. What was to be refused without them must not get in without them. */
-static void check_milters(const struct conf_build *b, const struct conf_view *v)
+static bool milters_missing(const struct conf_view *v)
 {
     struct conf_failure failure;
     const char *milters = conf_view_value(v, "smtpd_milters", &failure);
     const char *otherwise = conf_view_value(v, "milter_default_action", &failure);
 
-    if (milters == NULL || otherwise == NULL || conf_value_off(milters) ||
-        slice_ieq(slice_str(otherwise), SLICE_LIT("accept")))
-        return;
-    conf_complain(b, v, CONF_SEVERITY_ERROR, "smtpd_milters",
-                  "milters are not supported yet, and mail is to be let in without them only with "
-                  "milter_default_action = accept");
+    return milters != NULL && otherwise != NULL && !conf_value_off(milters) &&
+           !slice_ieq(slice_str(otherwise), SLICE_LIT("accept"));
+}
+
+static bool own_milters_missing(const struct conf_build *b, const struct conf_section *listener)
+{
+    struct conf_view v = conf_build_view(b, listener);
+
+    return (conf_section_get(listener, "smtpd_milters") != NULL ||
+            conf_section_get(listener, "milter_default_action") != NULL) &&
+           milters_missing(&v);
+}
+
+#define MILTERS_MISSING                                                                                                \
+    "milters are not supported yet, and mail is to be let in without them only with milter_default_action = accept"
+
+static void check_milters(const struct conf_build *b, const struct conf_view *v)
+{
+    if (milters_missing(v))
+        conf_complain(b, v, CONF_SEVERITY_ERROR, "smtpd_milters", MILTERS_MISSING);
+}
+
+bool conf_listener_closed(const struct conf_build *b, const struct conf_section *listener)
+{
+    if (!b->source->postfix)
+        return false;
+    for (size_t i = 0; i < listener->n; i++)
+        if (conf_check_demand(b, listener, &listener->items[i]))
+            return true;
+    return own_milters_missing(b, listener);
 }
 
 static void check_view(const struct conf_build *b, const struct conf_section *listener, const struct conf *conf)
@@ -261,10 +285,19 @@ static void check_listeners(const struct conf_build *b)
 {
     size_t n = 0;
 
-    for (size_t i = 1; i < b->source->nsections; i++)
-        if (b->source->sections[i].kind == CONF_SECTION_LISTENER)
-            check_view(b, &b->source->sections[i], b->conf->listeners[n++].conf);
-    if (n == 0)
+    for (size_t i = 1; i < b->source->nsections; i++) {
+        const struct conf_section *section = &b->source->sections[i];
+        struct conf_view v = conf_build_view(b, section);
+
+        if (section->kind != CONF_SECTION_LISTENER)
+            continue;
+        if (!conf_listener_closed(b, section))
+            check_view(b, section, b->conf->listeners[n++].conf);
+        else if (own_milters_missing(b, section))
+            conf_complain(b, &v, CONF_SEVERITY_WARNING, "smtpd_milters", "listener %s is not opened: " MILTERS_MISSING,
+                          section->name);
+    }
+    if (n == 0 && b->conf->nlisteners > 0)
         check_view(b, NULL, b->conf);
 }
 

@@ -111,8 +111,8 @@ static void check_networks(const struct work *w)
 
 /* ---- restrictions ---- */
 
-static const char *const guards[] = {"reject_unauth_destination", "defer_unauth_destination", "reject", "defer",
-                                     "defer_if_permit"};
+/* conf_restrict.c has left nothing in the lists but what runs, without arguments. */
+static const char *const guards[] = {"reject_unauth_destination", "defer_unauth_destination", "reject", "defer"};
 
 static bool is_guard(struct slice word)
 {
@@ -122,33 +122,16 @@ static bool is_guard(struct slice word)
     return false;
 }
 
-/* Takes the rest of a { ... } group; its words are the arguments of a restriction. */
-static void skip_group(struct slice *rest, struct slice word)
-{
-    int level = 0;
-
-    do {
-        for (size_t i = 0; i < word.n; i++)
-            level += (word.p[i] == '{') - (word.p[i] == '}');
-        if (level > 0)
-            word = slice_token(rest, LIST_SEPARATORS);
-    } while (level > 0 && word.n > 0);
-}
-
 /* Does the list turn strangers away before it lets everyone pass? */
 static bool turns_away(const char *list)
 {
     struct slice rest = slice_str(list);
-    bool only_warns = false;
 
     for (struct slice word; (word = slice_token(&rest, LIST_SEPARATORS)).n > 0;) {
-        if (slice_find(word, '{') != SLICE_NOT_FOUND)
-            skip_group(&rest, word);
-        else if (is_guard(word) && !only_warns)
+        if (is_guard(word))
             return true;
-        else if (slice_ieq(word, SLICE_LIT("permit")))
+        if (slice_ieq(word, SLICE_LIT("permit")))
             return false;
-        only_warns = slice_ieq(word, SLICE_LIT("warn_if_reject"));
     }
     return false;
 }
@@ -159,10 +142,9 @@ static void check_restrictions(const struct work *w)
                                                                                  : "smtpd_recipient_restrictions";
 
     if (!turns_away(w->conf->smtpd_relay_restrictions) && !turns_away(w->conf->smtpd_recipient_restrictions))
-        COMPLAIN(
-            w, ERROR, at,
-            "neither smtpd_relay_restrictions nor smtpd_recipient_restrictions has reject_unauth_destination, "
-            "defer_unauth_destination, reject, defer or defer_if_permit before a permit: this would be an open relay");
+        COMPLAIN(w, ERROR, at,
+                 "neither smtpd_relay_restrictions nor smtpd_recipient_restrictions has reject_unauth_destination, "
+                 "defer_unauth_destination, reject or defer before a permit: this would be an open relay");
 }
 
 /* With every domain a relay domain, and every recipient of it right, nothing is left to turn away. */

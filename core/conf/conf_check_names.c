@@ -8,6 +8,8 @@
  */
 #include "core/conf/conf_int.h"
 
+#define BLANKS " \t\r\n\v\f"
+
 /* One section of the file under check. */
 struct work {
     const struct conf_build *build;
@@ -41,18 +43,76 @@ static bool has_word(const char *list, const char *wanted)
     return false;
 }
 
-static void check_known(const struct work *w, const struct conf_known *known)
+/* The same words, whatever is between them. */
+static bool same_words(const char *one, const char *two)
+{
+    struct slice a = slice_str(one), b = slice_str(two), word;
+
+    do {
+        word = slice_token(&a, BLANKS);
+        if (!slice_eq(word, slice_token(&b, BLANKS)))
+            return false;
+    } while (word.n > 0);
+    return true;
+}
+
+/* Is it what Postfix would do anyway? As written in its manual, or written otherwise with the same value. */
+static bool is_default(const struct work *w, const struct conf_known *known, const char *value)
 {
     struct conf_failure failure;
-    const char *name = w->at->name, *value;
+    const char *def;
 
-    if (known->kind == CONF_KNOWN_IGNORED)
+    if (same_words(w->at->value, known->def))
+        return true;
+    def = conf_view_text(&w->view, known->def, &failure);
+    return def != NULL && same_words(value, def);
+}
+
+/* The value may have macros that only Postfix's own daemons know, as in $rbl_domain: then it is as it is written. */
+static const char *known_value(const struct work *w)
+{
+    struct conf_failure failure;
+    const char *value = conf_view_value(&w->view, w->at->name, &failure);
+
+    return value != NULL ? value : w->at->value;
+}
+
+static bool demands(const struct work *w, const struct conf_known *known, const char *value)
+{
+    return known->kind == CONF_KNOWN_DEMAND && value[0] != '\0' && !is_default(w, known, value) &&
+           (known->harmless == NULL || !has_word(known->harmless, value));
+}
+
+bool conf_check_demand(const struct conf_build *b, const struct conf_section *listener,
+                       const struct conf_assignment *at)
+{
+    const struct work w = {b, conf_build_view(b, listener), at};
+    const struct conf_known *known = conf_known_find(&w.view, at->name);
+
+    return known != NULL && demands(&w, known, known_value(&w));
+}
+
+static void complain_demand(const struct work *w, const struct conf_known *known, const char *value)
+{
+    if (w->view.listener != NULL && w->build->source->postfix)
+        WARN_AT(w, "listener %s is not opened: %s = %s is not supported yet: %s", w->view.listener->name, w->at->name,
+                value, known->text);
+    else
+        complain(w, CONF_SEVERITY_ERROR, "%s = %s is not supported yet: %s", w->at->name, value, known->text);
+}
+
+static void check_known(const struct work *w, const struct conf_known *known)
+{
+    const char *name = w->at->name, *value = known_value(w);
+
+    if (known->kind == CONF_KNOWN_HARMLESS || known->kind == CONF_KNOWN_EQUIVALENT)
         return;
-    value = conf_view_value(&w->view, name, &failure);
-    if (value == NULL)
-        conf_complain_failure(w->build, &w->view, name, &failure);
-    else if (known->kind == CONF_KNOWN_DEMAND && value[0] != '\0' && !has_word(known->harmless, value))
-        complain(w, CONF_SEVERITY_ERROR, "%s = %s is not supported yet: %s", name, value, known->why);
+    if (is_default(w, known, value) || value[0] == '\0')
+        return;
+    else if (demands(w, known, value))
+        complain_demand(w, known, value);
+    else if (known->kind == CONF_KNOWN_UNSUPPORTED)
+        WARN_AT(w, "%s has no effect: %s", name, known->text);
     else if (!conf_value_off(value))
         WARN_AT(w, "%s is not supported yet: it has no effect", name);
 }
@@ -102,16 +162,25 @@ static void check_reference(void *ctx, const char *name, bool tested)
         WARN_AT(w, "%s: $%s is not set anywhere and stands for nothing", w->at->name, name);
 }
 
+/* Is it a value that is expanded here? */
+static bool is_expanded(const struct work *w, bool transport)
+{
+    const char *name = w->at->name;
+    const struct conf_row *row = transport ? conf_transport_row_find(name) : conf_row_find(name);
+
+    if (row == NULL && !transport)
+        row = conf_view_dynamic(&w->view, name);
+    return row != NULL ? !row->verbatim : conf_known_find(&w->view, name) == NULL;
+}
+
 static void check_section(const struct conf_build *b, const struct conf_section *section)
 {
     bool transport = section->kind == CONF_SECTION_TRANSPORT;
     struct work w = {b, conf_build_view(b, section->kind == CONF_SECTION_LISTENER ? section : NULL), NULL};
 
     for (size_t i = 0; i < section->n; i++) {
-        const struct conf_row *row = transport ? conf_transport_row_find(section->items[i].name) : NULL;
-
         w.at = &section->items[i];
-        if (row == NULL || !row->verbatim)
+        if (is_expanded(&w, transport))
             conf_expand_scan(w.at->value, check_reference, &w);
         /* The names of a transport's settings are checked with the transport. */
         if (!transport && !(section->kind == CONF_SECTION_LISTENER && strcmp(w.at->name, "listen") == 0))

@@ -100,12 +100,13 @@ static bool compute_alias_maps(struct conf_expansion *x, const char **text)
 static const struct {
     const char *name;
     bool (*compute)(struct conf_expansion *, const char **text);
+    const char *what; /* in words, for the reference */
 } computed[] = {
-    {"config_directory", compute_config_directory},
-    {"myhostname", compute_myhostname},
-    {"mydomain", compute_mydomain},
-    {"mynetworks", compute_mynetworks},
-    {"alias_maps", compute_alias_maps},
+    {"config_directory", compute_config_directory, "the directory of the configuration"},
+    {"myhostname", compute_myhostname, "the name of the machine"},
+    {"mydomain", compute_mydomain, "$myhostname without its first label"},
+    {"mynetworks", compute_mynetworks, "the machine's own addresses or networks, by $mynetworks_style"},
+    {"alias_maps", compute_alias_maps, "hash:/etc/aliases where there is that file"},
 };
 
 bool conf_default_compute(struct conf_expansion *x, const char *name, const char **text)
@@ -116,6 +117,16 @@ bool conf_default_compute(struct conf_expansion *x, const char *name, const char
         i++;
     MTA_ASSERT(i < ARRAY_LEN(computed)); /* every COMPUTED row is in the table */
     return computed[i].compute(x, text);
+}
+
+const char *conf_default_describe(const char *name)
+{
+    size_t i = 0;
+
+    while (i < ARRAY_LEN(computed) && strcmp(computed[i].name, name) != 0)
+        i++;
+    MTA_ASSERT(i < ARRAY_LEN(computed));
+    return computed[i].what;
 }
 
 /* ---- names ---- */

@@ -1,10 +1,14 @@
 /*
  * [listener NAME] sections -> listeners with numeric addresses and a view of their own. Called by conf.c; what it
- * makes is in the snapshot's arena. Without a section there is one listener, "smtp", on $inet_interfaces port 25.
+ * makes is in the snapshot's arena. Without a section there is one listener, "smtp", on $inet_interfaces port 25; from
+ * a directory with Postfix's files there are those of master.cf and no other.
  */
 #include "core/conf/conf_int.h"
 
 #include "core/base/assert.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
 
 #define LIST_SEPARATORS " \t\r\n,"
 
@@ -41,7 +45,21 @@ static void complain(const struct work *w, const char *fmt, ...)
 
 /* ---- one place to listen on ---- */
 
-static bool port_parse(struct slice text, uint16_t *port)
+/* A name that only the machine's own list of services knows. */
+static bool service_port(struct slice name, uint16_t *port)
+{
+    struct buf copy = {0};
+    const struct servent *entry;
+
+    buf_add_slice(&copy, name);
+    entry = getservbyname(buf_cstr(&copy), "tcp");
+    if (entry != NULL)
+        *port = ntohs((uint16_t)entry->s_port);
+    buf_release(&copy);
+    return entry != NULL;
+}
+
+bool conf_port_parse(struct slice text, uint16_t *port)
 {
     uint64_t number;
 
@@ -50,10 +68,11 @@ static bool port_parse(struct slice text, uint16_t *port)
             *port = known_ports[i].port;
             return true;
         }
-    if (!slice_u64(text, UINT16_MAX, &number) || number == 0)
+    if (slice_u64(text, UINT16_MAX, &number))
+        *port = (uint16_t)number;
+    else if (text.n == 0 || !ascii_alpha(text.p[0]) || !service_port(text, port))
         return false;
-    *port = (uint16_t)number;
-    return true;
+    return *port != 0;
 }
 
 /* "host:port", "[v6]:port", ":port", "port" -> the two parts; NULL, or what is wrong. */
@@ -134,8 +153,8 @@ static void listen_word(struct work *w, struct slice word)
     const char *why = split(word, &host, &port);
     uint16_t number = 0;
 
-    if (why == NULL && !port_parse(port, &number))
-        why = "the port is neither a number from 1 to 65535 nor smtp, submission, submissions, smtps, lmtp";
+    if (why == NULL && !conf_port_parse(port, &number))
+        why = "the port is neither a number from 1 to 65535 nor the name of a service such as smtp, submission, smtps";
     if (why != NULL)
         complain(w, "%s in \"%.*s\"", why, (int)word.n, word.p);
     else
@@ -232,10 +251,13 @@ void conf_build_listeners(const struct conf_build *b)
     build_own_addresses(b);
     b->conf->listeners = listeners;
     for (size_t i = 1; i < b->source->nsections; i++)
-        if (b->source->sections[i].kind == CONF_SECTION_LISTENER)
+        if (b->source->sections[i].kind == CONF_SECTION_LISTENER && !conf_listener_closed(b, &b->source->sections[i]))
             build_section(b, &b->source->sections[i], &listeners[n++]);
-    if (n == 0)
+    if (n == 0 && !b->source->postfix)
         build_default(b, &listeners[n++]);
+    else if (n == 0)
+        conf_report_add(b->report, CONF_SEVERITY_WARNING, b->source->master, 0,
+                        "there is no listener: no mail can come in");
     b->conf->nlisteners = n;
     for (size_t i = 0; i < n; i++)
         if (listeners[i].conf != b->conf)

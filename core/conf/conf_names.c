@@ -6,25 +6,20 @@
 
 #include "core/base/assert.h"
 
-static const struct conf_known known[] = {
-#define KNOWN_IGNORED(name)               {#name, CONF_KNOWN_IGNORED, NULL, NULL},
-#define KNOWN_LATER(name)                 {#name, CONF_KNOWN_LATER, NULL, NULL},
-#define KNOWN_DEMAND(name, harmless, why) {#name, CONF_KNOWN_DEMAND, harmless, why},
-#define KNOWN_SUFFIX(name)
+const struct conf_known conf_known[] = {
+#define KNOWN(kind, name, def, text)        {#name, CONF_KNOWN_##kind, false, def, NULL, text},
+#define KNOWN_SUFFIX(kind, name, def, text) {#name, CONF_KNOWN_##kind, true, def, NULL, text},
+#define KNOWN_CLIENT(kind, suffix, def, text)                                                                          \
+    {"smtp_" #suffix, CONF_KNOWN_##kind, false, def, NULL, text},                                                      \
+        {"lmtp_" #suffix, CONF_KNOWN_##kind, false, def, NULL, text},
+#define KNOWN_DEMAND(name, def, harmless, text) {#name, CONF_KNOWN_DEMAND, false, def, harmless, text},
 #include "core/conf/params_known.def"
-#undef KNOWN_IGNORED
-#undef KNOWN_LATER
-#undef KNOWN_DEMAND
+#undef KNOWN
 #undef KNOWN_SUFFIX
+#undef KNOWN_CLIENT
+#undef KNOWN_DEMAND
 };
-
-static const char *const suffixes[] = {
-#define KNOWN_IGNORED(name)
-#define KNOWN_LATER(name)
-#define KNOWN_DEMAND(name, harmless, why)
-#define KNOWN_SUFFIX(name) #name,
-#include "core/conf/params_known.def"
-};
+const size_t conf_nknown = ARRAY_LEN(conf_known);
 
 static const char *const transports_to_come[] = {"smtp", "relay", "lmtp", "local"};
 
@@ -47,31 +42,48 @@ static struct slice before_suffix(const char *name, const char *suffix)
     return slice_head(all, all.n - n - 1);
 }
 
-static bool transport_parameter_to_come(const struct conf_view *v, const char *name)
+/* A service of master.cf that is no transport here may have parameters of its own too: policyd-spf_time_limit. */
+static bool is_service(const struct conf_view *v, struct slice name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        struct slice transport = before_suffix(name, suffixes[i]);
-
-        if (transport.n > 0 && (conf_transport_to_come(transport) || conf_view_has_transport(v, transport)))
+    for (size_t i = 0; i < v->source->nservices; i++)
+        if (slice_eq(name, slice_str(v->source->services[i].name)))
             return true;
-    }
-    for (size_t i = 0; i < conf_ndynamic_rows; i++) {
-        struct slice transport = before_suffix(name, conf_dynamic_rows[i].name);
-
-        if (conf_transport_to_come(transport) && !conf_view_has_transport(v, transport))
-            return true;
-    }
     return false;
+}
+
+static bool has_parameters(const struct conf_view *v, struct slice transport)
+{
+    return transport.n > 0 &&
+           (conf_transport_to_come(transport) || conf_view_has_transport(v, transport) || is_service(v, transport));
+}
+
+static const struct conf_known *known_of_transport(const struct conf_view *v, const char *name)
+{
+    if (conf_view_dynamic(v, name) != NULL)
+        return NULL;
+    for (size_t i = 0; i < conf_nknown; i++)
+        if (conf_known[i].suffix && has_parameters(v, before_suffix(name, conf_known[i].name)))
+            return &conf_known[i];
+    return NULL;
 }
 
 const struct conf_known *conf_known_find(const struct conf_view *v, const char *name)
 {
-    static const struct conf_known of_transport = {"", CONF_KNOWN_LATER, NULL, NULL};
+    for (size_t i = 0; i < conf_nknown; i++)
+        if (!conf_known[i].suffix && strcmp(conf_known[i].name, name) == 0)
+            return &conf_known[i];
+    return known_of_transport(v, name);
+}
 
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (strcmp(known[i].name, name) == 0)
-            return &known[i];
-    return transport_parameter_to_come(v, name) ? &of_transport : NULL;
+const char *conf_known_text(const struct conf_known *k, struct arena *a)
+{
+    switch (k->kind) {
+    case CONF_KNOWN_EQUIVALENT: return arena_printf(a, "no parameter here: %s", k->text);
+    case CONF_KNOWN_HARMLESS: return arena_printf(a, "means nothing here: %s", k->text);
+    case CONF_KNOWN_LATER: return arena_printf(a, "not supported yet: %s", k->text);
+    case CONF_KNOWN_DEMAND: return arena_printf(a, "not supported yet: without it %s", k->text);
+    default: return arena_printf(a, "not supported: %s", k->text);
+    }
 }
 
 bool conf_name_known(const struct conf_view *v, const char *name)
@@ -115,9 +127,22 @@ static void search_section(struct search *s, const struct conf_section *section)
     }
 }
 
+/* smtpd_restriction_classes lists names that are parameters from then on. */
+static bool is_restriction_class(const struct conf_source *source, const char *name)
+{
+    const struct conf_assignment *classes =
+        source->nsections > 0 ? conf_section_get(&source->sections[0], "smtpd_restriction_classes") : NULL;
+    struct slice rest = slice_str(classes != NULL ? classes->value : "");
+
+    for (struct slice word; (word = slice_token(&rest, " \t\r\n,")).n > 0;)
+        if (slice_eq(word, slice_str(name)))
+            return true;
+    return false;
+}
+
 bool conf_name_used(const struct conf_source *source, const char *name)
 {
-    struct search s = {.name = name};
+    struct search s = {.name = name, .found = is_restriction_class(source, name)};
 
     for (size_t i = 0; i < source->nsections; i++)
         search_section(&s, &source->sections[i]);
@@ -133,6 +158,9 @@ static void try_transport(struct conf_near *near, struct arena *a, const char *t
 {
     for (size_t i = 0; i < conf_ndynamic_rows; i++)
         conf_near_try(near, arena_printf(a, "%s_%s", transport, conf_dynamic_rows[i].name));
+    for (size_t i = 0; i < conf_nknown; i++)
+        if (conf_known[i].suffix)
+            conf_near_try(near, arena_printf(a, "%s_%s", transport, conf_known[i].name));
 }
 
 const char *conf_name_nearest(const struct conf_view *v, const char *name)
@@ -141,10 +169,13 @@ const char *conf_name_nearest(const struct conf_view *v, const char *name)
 
     for (size_t i = 0; i < conf_nrows; i++)
         conf_near_try(&near, conf_rows[i].name);
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        conf_near_try(&near, known[i].name);
+    for (size_t i = 0; i < conf_nknown; i++)
+        if (!conf_known[i].suffix)
+            conf_near_try(&near, conf_known[i].name);
     for (size_t i = 0; i < conf_nbuiltins; i++)
         try_transport(&near, v->arena, conf_builtins[i].name);
+    for (size_t i = 0; i < ARRAY_LEN(transports_to_come); i++)
+        try_transport(&near, v->arena, transports_to_come[i]);
     for (size_t i = 1; i < v->source->nsections; i++)
         if (v->source->sections[i].kind == CONF_SECTION_TRANSPORT)
             try_transport(&near, v->arena, v->source->sections[i].name);

@@ -1,19 +1,18 @@
 /*
- * The file as text -> sections of assignments, each with its place. Called by conf_load and conf_show; everything it
- * makes is owned by the struct conf_source.
+ * The file as text -> sections of assignments, each with its place. Called by conf_load, conf_show and conf_import;
+ * everything it makes is owned by the struct conf_source.
  *
- * The lines are main.cf's: one that begins with white space continues the logical line before it; blank lines and
- * lines whose first character besides white space is '#' are skipped and do not end a logical line; the last
- * definition of a name counts. `[listener NAME]` and `[transport NAME]` begin a section that lasts until the next.
+ * The lines are main.cf's, see conf_lines.c; the last definition of a name counts. `[listener NAME]` and
+ * `[transport NAME]` begin a section that lasts until the next; in the main.cf of a directory there are none, its
+ * services are in master.cf (conf_master.c).
  */
 #include "core/conf/conf_int.h"
 
 #include "core/base/alloc.h"
 #include "core/base/assert.h"
 
-#include <errno.h>
+#include <sys/stat.h>
 
-#define FILE_MOST  ((size_t)4 << 20)
 #define BLANKS     " \t\r\n\v\f"
 #define NO_SECTION SIZE_MAX /* the section line was wrong: what follows is read and dropped */
 
@@ -21,29 +20,15 @@ struct parser {
     struct conf_source *source;
     struct conf_report *report;
     size_t section; /* index of the current one, or NO_SECTION */
-    struct buf logical;
-    int line; /* where the logical line began; 0: there is none yet */
+    int line;       /* where the logical line began */
 };
 
-static void complain(const struct parser *p, enum conf_severity severity, int line, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-static void complain(const struct parser *p, enum conf_severity severity, int line, const char *fmt, ...)
-{
-    struct buf text = {0};
-    va_list ap;
-
-    va_start(ap, fmt);
-    buf_vprintf(&text, fmt, ap);
-    va_end(ap);
-    conf_report_add(p->report, severity, p->source->path, line, "%s", buf_cstr(&text));
-    buf_release(&text);
-}
-
-#define ERROR_AT(p, line, ...) complain(p, CONF_SEVERITY_ERROR, line, __VA_ARGS__)
+#define ERROR_AT(p, line, ...) conf_report_add((p)->report, CONF_SEVERITY_ERROR, (p)->source->path, line, __VA_ARGS__)
 
 /* ---- sections and assignments ---- */
 
-static struct conf_section *section_add(struct conf_source *s, enum conf_section_kind kind, const char *name, int line)
+struct conf_section *conf_section_add(struct conf_source *s, enum conf_section_kind kind, const char *name,
+                                      const char *file, int line)
 {
     struct conf_section *added;
 
@@ -52,7 +37,7 @@ static struct conf_section *section_add(struct conf_source *s, enum conf_section
         s->sections = mem_resize(s->sections, s->cap * sizeof *s->sections);
     }
     added = &s->sections[s->nsections++];
-    *added = (struct conf_section){.kind = kind, .name = name, .file = s->path, .line = line};
+    *added = (struct conf_section){.kind = kind, .name = name, .file = file, .line = line};
     return added;
 }
 
@@ -70,14 +55,13 @@ static void drop_item(struct conf_section *s, size_t i)
     s->n--;
 }
 
-/* The last definition wins: an earlier one is dropped, with a warning where it stands. */
-static void assign(const struct parser *p, struct conf_section *s, const struct conf_assignment *new)
+void conf_section_assign(struct conf_section *s, const struct conf_assignment *new, struct conf_report *report)
 {
     const struct conf_assignment *old = conf_section_get(s, new->name);
 
     if (old != NULL) {
-        complain(p, CONF_SEVERITY_WARNING, old->line, "%s is set again in line %d, which is the one that counts",
-                 old->name, new->line);
+        conf_report_add(report, CONF_SEVERITY_WARNING, old->file, old->line,
+                        "%s is set again in line %d, which is the one that counts", old->name, new->line);
         drop_item(s, (size_t)(old - s->items));
     }
     if (s->n == s->cap) {
@@ -127,7 +111,7 @@ static void begin_section(struct parser *p, enum conf_section_kind kind, struct 
         return;
     }
     p->section = p->source->nsections;
-    section_add(p->source, kind, copy, p->line);
+    conf_section_add(p->source, kind, copy, p->source->path, p->line);
 }
 
 static void section_line(struct parser *p, struct slice line)
@@ -178,98 +162,86 @@ static void assignment_line(struct parser *p, struct slice line)
     new.name = arena_slice_dup(a, name);
     new.value = arena_slice_dup(a, slice_trim(slice_from(line, equals + 1)));
     if (p->section != NO_SECTION)
-        assign(p, &p->source->sections[p->section], &new);
+        conf_section_assign(&p->source->sections[p->section], &new, p->report);
 }
 
-/* ---- physical lines ---- */
-
-static void end_logical(struct parser *p)
+static void logical_line(void *ctx, const struct conf_logical *logical)
 {
-    struct slice line = slice_trim(buf_slice(&p->logical));
+    struct parser *p = ctx;
+    struct slice line = slice_trim(buf_slice(&logical->text));
 
-    if (line.n > 0) {
-        if (line.p[0] == '[')
-            section_line(p, line);
-        else
-            assignment_line(p, line);
-    }
-    buf_clear(&p->logical);
+    p->line = logical->number;
+    if (line.p[0] != '[')
+        assignment_line(p, line);
+    else if (!p->source->postfix)
+        section_line(p, line);
+    else
+        ERROR_AT(p, p->line, "\"%.*s\": there are no sections in Postfix's main.cf; its services are in master.cf",
+                 (int)line.n, line.p);
 }
 
-static void physical_line(struct parser *p, struct slice line, int number)
-{
-    struct slice trimmed = slice_trim(line);
-
-    if (trimmed.n == 0 || trimmed.p[0] == '#')
-        return;
-    if (!ascii_space(line.p[0])) {
-        end_logical(p);
-        p->line = number;
-    } else if (p->line == 0) {
-        ERROR_AT(p, number, "the first line must not begin with white space: it would continue the line before it");
-        return;
-    }
-    buf_add_slice(&p->logical, slice_make(line.p, (size_t)(trimmed.p + trimmed.n - line.p)));
-}
+/* ---- files ---- */
 
 void conf_parse_text(struct slice text, const char *path, struct conf_source *source, struct conf_report *report)
 {
     struct parser p = {.source = source, .report = report};
-    int number = 0;
 
     source->path = arena_strdup(&source->arena, path);
-    section_add(source, CONF_SECTION_MAIN, NULL, 0);
-    while (text.n > 0) {
-        size_t end = slice_find(text, '\n');
-        struct slice line = slice_head(text, end);
-
-        number++;
-        text = slice_from(text, end == SLICE_NOT_FOUND ? text.n : end + 1);
-        if (slice_find(line, '\0') != SLICE_NOT_FOUND)
-            ERROR_AT(&p, number, "the line has a NUL byte");
-        else
-            physical_line(&p, line, number);
-    }
-    end_logical(&p);
-    buf_release(&p.logical);
+    conf_section_add(source, CONF_SECTION_MAIN, NULL, source->path, 0);
+    conf_lines_each(text, source->path, report, logical_line, &p);
 }
 
-/* ---- the file ---- */
-
-/* NULL, or why it could not be read. */
-static const char *read_all(const char *path, struct buf *out)
+void conf_parse_postfix(struct slice main_cf, struct slice master_cf, const char *directory, struct conf_source *source,
+                        struct conf_report *report)
 {
-    FILE *f = fopen(path, "re");
-    const char *why = NULL;
-    size_t n = 1;
-    char *to;
+    struct slice dir = slice_str(directory);
 
-    if (f == NULL)
-        return strerror(errno);
-    while (n > 0 && (to = buf_reserve(out, 16384)) != NULL) {
-        n = fread(to, 1, 16384, f);
-        buf_commit(out, n);
-    }
-    if (ferror(f))
-        why = errno == EISDIR ? "it is a directory: Postfix's own main.cf and master.cf cannot be read yet"
-                              : strerror(errno);
-    else if (!feof(f))
-        why = "it is too large";
-    fclose(f);
-    return why;
+    while (dir.n > 1 && dir.p[dir.n - 1] == '/')
+        dir.n--;
+    source->postfix = true;
+    source->master = arena_printf(&source->arena, "%.*s/master.cf", (int)dir.n, dir.p);
+    conf_parse_text(main_cf, arena_printf(&source->arena, "%.*s/main.cf", (int)dir.n, dir.p), source, report);
+    conf_master_parse(source, master_cf, report);
+    conf_master_sections(source, report);
+}
+
+static bool read_or_complain(const char *path, struct buf *text, struct conf_report *report)
+{
+    const char *why = conf_lines_read(path, text);
+
+    if (why != NULL)
+        conf_report_add(report, CONF_SEVERITY_ERROR, path, 0, "the configuration cannot be read: %s", why);
+    return why == NULL;
+}
+
+static bool parse_directory(const char *path, struct conf_source *source, struct conf_report *report)
+{
+    const char *main_path = arena_printf(&source->arena, "%s/main.cf", path);
+    const char *master_path = arena_printf(&source->arena, "%s/master.cf", path);
+    struct buf main_cf = {0}, master_cf = {0};
+    bool ok = read_or_complain(main_path, &main_cf, report);
+
+    ok = read_or_complain(master_path, &master_cf, report) && ok;
+    if (ok)
+        conf_parse_postfix(buf_slice(&main_cf), buf_slice(&master_cf), path, source, report);
+    buf_release(&main_cf);
+    buf_release(&master_cf);
+    return ok;
 }
 
 bool conf_parse_file(const char *path, struct conf_source *source, struct conf_report *report)
 {
-    struct buf text = {.max = FILE_MOST};
-    const char *why = read_all(path, &text);
+    struct buf text = {0};
+    struct stat st;
+    bool ok;
 
-    if (why != NULL)
-        conf_report_add(report, CONF_SEVERITY_ERROR, path, 0, "the configuration cannot be read: %s", why);
-    else
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return parse_directory(path, source, report);
+    ok = read_or_complain(path, &text, report);
+    if (ok)
         conf_parse_text(buf_slice(&text), path, source, report);
     buf_release(&text);
-    return why == NULL;
+    return ok;
 }
 
 void conf_source_clear(struct conf_source *s)
@@ -277,6 +249,7 @@ void conf_source_clear(struct conf_source *s)
     for (size_t i = 0; i < s->nsections; i++)
         mem_free(s->sections[i].items);
     mem_free(s->sections);
+    mem_free(s->services);
     arena_clear(&s->arena);
     *s = (struct conf_source){0};
 }

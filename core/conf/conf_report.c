@@ -41,28 +41,44 @@ void conf_report_add(struct conf_report *r, enum conf_severity severity, const c
     buf_release(&text);
 }
 
+static bool after(const struct conf_complaint *a, const struct conf_complaint *b)
+{
+    int order = strcmp(a->file, b->file);
+
+    return order > 0 || (order == 0 && a->line > b->line);
+}
+
 void conf_report_sort(struct conf_report *r)
 {
     for (size_t i = 1; i < r->n; i++) {
         struct conf_complaint c = r->items[i];
         size_t at = i;
 
-        for (; at > 0 && r->items[at - 1].line > c.line; at--)
+        for (; at > 0 && after(&r->items[at - 1], &c); at--)
             r->items[at] = r->items[at - 1];
         r->items[at] = c;
     }
 }
 
-void conf_report_print(const struct conf_report *r, FILE *f)
+void conf_report_text(const struct conf_report *r, struct buf *out)
 {
     for (size_t i = 0; i < r->n; i++) {
         const struct conf_complaint *c = &r->items[i];
 
-        fputs(c->file, f);
+        buf_add_str(out, c->file);
         if (c->line > 0)
-            fprintf(f, ":%d", c->line);
-        fprintf(f, ": %s: %s\n", c->severity == CONF_SEVERITY_ERROR ? "error" : "warning", c->text);
+            buf_printf(out, ":%d", c->line);
+        buf_printf(out, ": %s: %s\n", c->severity == CONF_SEVERITY_ERROR ? "error" : "warning", c->text);
     }
+}
+
+void conf_report_print(const struct conf_report *r, FILE *f)
+{
+    struct buf text = {0};
+
+    conf_report_text(r, &text);
+    fputs(buf_cstr(&text), f);
+    buf_release(&text);
 }
 
 void conf_report_clear(struct conf_report *r)

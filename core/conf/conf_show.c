@@ -15,6 +15,7 @@ struct show {
     struct arena arena;
     struct conf_view view;
     enum conf_show_mode mode;
+    bool failed; /* a value could not be worked out */
     FILE *out, *err;
     const char **names; /* all there is to print */
     size_t n, cap;
@@ -51,18 +52,45 @@ static const char *set_text(const struct show *s, const char *name)
     return a->value;
 }
 
-static void show_name(const struct show *s, const char *name)
+static void print_expanded(struct show *s, const char *name)
+{
+    struct conf_failure failure;
+    const char *value = conf_view_value(&s->view, name, &failure);
+
+    if (value != NULL) {
+        print(s, name, value);
+        return;
+    }
+    fprintf(s->err, "mta: error: %s: %s\n", failure.culprit[0] != '\0' ? failure.culprit : name, failure.text);
+    s->failed = true;
+}
+
+/* What postconf calls an unknown parameter. */
+static void show_no_parameter(struct show *s, const char *name)
+{
+    const struct conf_known *known = conf_known_find(&s->view, name);
+    const char *near = known == NULL ? conf_name_nearest(&s->view, name) : NULL;
+
+    if (known != NULL)
+        fprintf(s->err, "mta: warning: %s: %s\n", name, conf_known_text(known, &s->arena));
+    else if (near != NULL)
+        fprintf(s->err, "mta: warning: %s: unknown parameter; did you mean %s?\n", name, near);
+    else
+        fprintf(s->err, "mta: warning: %s: unknown parameter\n", name);
+}
+
+static void show_name(struct show *s, const char *name, bool asked_for)
 {
     const char *set = set_text(s, name), *otherwise = default_text(s, name);
 
-    if (set != NULL)
+    if (s->mode == CONF_SHOW_EXPANDED && (set != NULL || otherwise != NULL))
+        print_expanded(s, name);
+    else if (set != NULL)
         print(s, name, set);
     else if (otherwise != NULL && s->mode != CONF_SHOW_SET)
         print(s, name, otherwise);
-    else if (otherwise == NULL && conf_known_find(&s->view, name) != NULL)
-        fprintf(s->err, "mta: warning: %s: not supported yet, and not set\n", name);
-    else if (otherwise == NULL)
-        fprintf(s->err, "mta: warning: %s: unknown parameter\n", name);
+    if (asked_for && otherwise == NULL && (set == NULL || conf_known_find(&s->view, name) != NULL))
+        show_no_parameter(s, name);
 }
 
 /* ---- all of them ---- */
@@ -107,7 +135,7 @@ static void show_all(struct show *s)
     qsort(s->names, s->n, sizeof *s->names, by_name);
     for (size_t i = 0; i < s->n; i++)
         if (i == 0 || strcmp(s->names[i], s->names[i - 1]) != 0)
-            show_name(s, s->names[i]);
+            show_name(s, s->names[i], false);
 }
 
 static void warn_unused(const struct show *s)
@@ -139,7 +167,7 @@ int conf_show(const char *path, enum conf_show_mode mode, const char *const *nam
     conf_machine_load(&s.machine);
     ok = load(&s, path);
     for (size_t i = 0; ok && i < nnames; i++)
-        show_name(&s, names[i]);
+        show_name(&s, names[i], true);
     if (ok && nnames == 0)
         show_all(&s);
     if (ok && mode != CONF_SHOW_DEFAULTS)
@@ -149,5 +177,5 @@ int conf_show(const char *path, enum conf_show_mode mode, const char *const *nam
     conf_machine_clear(&s.machine);
     conf_report_clear(&s.report);
     conf_source_clear(&s.source);
-    return ok ? 0 : 1;
+    return ok && !s.failed ? 0 : 1;
 }

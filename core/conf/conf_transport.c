@@ -89,6 +89,23 @@ static void fill(const struct work *w)
         fill_dynamic(w, &conf_dynamic_rows[i]);
 }
 
+/* "-o name" of a service in master.cf */
+static void check_option(const struct work *w, const char *key)
+{
+    const char *name = key + strlen("-o ");
+    const char *near = NULL;
+
+    if (conf_name_known(&w->view, name) || conf_name_used(w->build->source, name)) {
+        complain(w, CONF_SEVERITY_WARNING, key, "%s is not supported yet: it has no effect", key);
+        return;
+    }
+    near = conf_name_nearest(&w->view, name);
+    if (near != NULL)
+        complain(w, CONF_SEVERITY_WARNING, key, "unused parameter %s; did you mean %s?", name, near);
+    else
+        complain(w, CONF_SEVERITY_WARNING, key, "unused parameter %s", name);
+}
+
 static void check_key(const struct work *w, const char *key)
 {
     const struct conf_row *row = conf_transport_row_find(key);
@@ -96,6 +113,10 @@ static void check_key(const struct work *w, const char *key)
 
     if (strcmp(key, "type") == 0)
         return;
+    if (slice_starts(slice_str(key), SLICE_LIT("-o "))) {
+        check_option(w, key);
+        return;
+    }
     if (row != NULL) {
         if ((row->types & 1u << w->t->type) == 0)
             ERROR_AT(w, key, "%s is not a setting of type %s", key, type_name(w->t->type));
@@ -183,6 +204,19 @@ static void check_ids(const struct work *w)
                  w->build->conf->mail_owner);
 }
 
+/*
+ * Debian's master.cf has transports for programs that few machines have, and Postfix asks for their users at the first
+ * delivery. So in a directory this is no error, and the transport is there without being able to deliver.
+ */
+static void nobody(const struct work *w, const char *what, const char *name)
+{
+    if (w->build->source->postfix)
+        complain(w, CONF_SEVERITY_WARNING, "user", "user: there is no %s \"%s\": its mail is deferred", what, name);
+    else
+        ERROR_AT(w, "user", "user: there is no %s \"%s\"", what, name);
+    w->t->usable = false;
+}
+
 static void check_user(const struct work *w)
 {
     struct slice all = slice_str(w->t->user);
@@ -192,7 +226,7 @@ static void check_user(const struct work *w)
     const struct group *gr;
 
     if (pw == NULL) {
-        ERROR_AT(w, "user", "user: there is no user \"%s\"", user);
+        nobody(w, "user", user);
         return;
     }
     w->t->has_user = true;
@@ -201,7 +235,7 @@ static void check_user(const struct work *w)
     if (colon != SLICE_NOT_FOUND) {
         gr = getgrnam(w->t->user + colon + 1);
         if (gr == NULL) {
-            ERROR_AT(w, "user", "user: there is no group \"%s\"", w->t->user + colon + 1);
+            nobody(w, "group", w->t->user + colon + 1);
             return;
         }
         w->t->gid = gr->gr_gid;
@@ -222,13 +256,14 @@ static void check_command(const struct work *w)
 
 static void check_pipe(const struct work *w)
 {
-    check_flags(w);
-    check_eol(w);
-    check_command(w);
     if (w->t->user[0] != '\0')
         check_user(w);
     else if (geteuid() == 0)
         ERROR_AT(w, "user", "user is missing: the command would run as root");
+    check_flags(w);
+    check_eol(w);
+    if (w->t->usable)
+        check_command(w);
     if (w->t->directory[0] != '\0' && w->t->directory[0] != '/')
         ERROR_AT(w, "directory", "directory: \"%s\" does not begin with a slash", w->t->directory);
 }

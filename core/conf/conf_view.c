@@ -50,13 +50,33 @@ const struct conf_row *conf_view_dynamic(const struct conf_view *v, const char *
     return NULL;
 }
 
+/* Defaults of Postfix's own transports that are not those of all. */
+static const struct {
+    const char *name, *def;
+} special_defaults[] = {
+    {"local_destination_concurrency_limit", "2"},
+    {"local_destination_recipient_limit", "1"},
+};
+
+static const char *dynamic_default(const struct conf_row *row, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(special_defaults); i++)
+        if (strcmp(name, special_defaults[i].name) == 0)
+            return special_defaults[i].def;
+    return row->def;
+}
+
 const char *conf_view_default(const struct conf_view *v, const char *name)
 {
     const struct conf_row *row = conf_row_find(name);
 
-    if (row == NULL)
-        row = conf_view_dynamic(v, name);
-    return row != NULL ? row->def : NULL;
+    /* What a main.cf that says nothing means. */
+    if (v->source->postfix && strcmp(name, "compatibility_level") == 0)
+        return "0";
+    if (row != NULL)
+        return row->def;
+    row = conf_view_dynamic(v, name);
+    return row != NULL ? dynamic_default(row, name) : NULL;
 }
 
 /* $myorigin may name a file; then what is in it is the text. */
@@ -71,13 +91,25 @@ static bool origin_text(struct conf_expansion *x, const char **text)
     return ok;
 }
 
+/* Other values may refer to a name of Postfix that is no parameter here. */
+static const char *known_default(const struct conf_view *v, const char *name)
+{
+    const struct conf_known *known = conf_known_find(v, name);
+
+    return known != NULL ? known->def : NULL;
+}
+
 bool conf_view_raw(struct conf_expansion *x, const char *name, const char **text)
 {
     const struct conf_assignment *a = conf_view_find(x->view, name);
 
     *text = a != NULL ? a->value : conf_view_default(x->view, name);
+    if (*text == NULL && x->view->listener != NULL && strcmp(name, "service_name") == 0)
+        *text = x->view->listener->name;
     if (*text == NULL && conf_row_find(name) != NULL)
         return conf_default_compute(x, name, text);
+    if (*text == NULL)
+        *text = known_default(x->view, name);
     if (*text != NULL && strcmp(name, "myorigin") == 0)
         return origin_text(x, text);
     return true;

@@ -48,6 +48,19 @@ static inline void fixture_open(struct fixture *f, const char *text)
     f->conf = conf_build_snapshot(&f->source, &f->machine, &f->report);
 }
 
+/* The same of a directory DIR with Postfix's two files; main.cf has in front what every one needs. */
+static inline void fixture_open_postfix(struct fixture *f, const char *main_cf, const char *master_cf)
+{
+    struct buf text = {0};
+
+    buf_printf(&text, "compatibility_level = 3.6\n%s", main_cf);
+    *f = (struct fixture){0};
+    fixture_machine(&f->machine, "mail.example.org");
+    conf_parse_postfix(buf_slice(&text), slice_str(master_cf), "DIR/", &f->source, &f->report);
+    f->conf = conf_build_snapshot(&f->source, &f->machine, &f->report);
+    buf_release(&text);
+}
+
 /* The same for a text that must have no errors. */
 static inline void fixture_open_good(struct fixture *f, const char *text)
 {

@@ -98,17 +98,17 @@ static void origin_from_a_file(void **state)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "  origin.example \nsecond\n", 25), 25);
     close(fd);
-    snprintf(text, sizeof text, "myorigin = %s\nmasters = $myorigin\nsmtpd_client_restrictions = $masters\n", path);
+    snprintf(text, sizeof text, "myorigin = %s\nmasters = $myorigin\nsmtpd_discard_ehlo_keywords = $masters\n", path);
     fixture_open_good(&f, text);
     assert_string_equal(f.conf->myorigin, "origin.example");
-    assert_string_equal(f.conf->smtpd_client_restrictions, "origin.example");
+    assert_string_equal(f.conf->smtpd_discard_ehlo_keywords, "origin.example");
     fixture_close(&f);
     assert_int_equal(truncate(path, 0), 0);
     fixture_open(&f, text);
     assert_null(f.conf);
     snprintf(text, sizeof text, "1: error: myorigin: the first line of %s is empty", path);
     fixture_expect(&f, text);
-    assert_int_equal(f.report.nerrors, 1); /* said once, though smtpd_client_restrictions depends on it */
+    assert_int_equal(f.report.nerrors, 1); /* said once, though smtpd_discard_ehlo_keywords depends on it */
     fixture_close(&f);
     unlink(path);
 }

@@ -42,7 +42,27 @@ static const struct {
      "1: warning: virtual_destination_rate_delay is not supported yet: it has no effect"},
     {"smtp_destination_concurrency_limit = 5",
      "1: warning: smtp_destination_concurrency_limit is not supported yet: it has no effect"},
+    {"cyrus_delivery_slot_cost = 7\n[transport cyrus]\ntype = discard\ntransport_rate_delay = 1s",
+     "4: error: transport cyrus: unknown setting transport_rate_delay"},
+    {"relay_destination_rate_dela = 5s",
+     "1: warning: unused parameter relay_destination_rate_dela; did you mean relay_destination_rate_delay?"},
+    {"milter_protocl = 5", "1: warning: unused parameter milter_protocl; did you mean milter_protocol?"},
+    {"smtpd_command_filter = pcre:/x",
+     "1: warning: smtpd_command_filter has no effect: commands are never rewritten: refuse what is wrong, or mend the "
+     "client"},
+    {"virtual_mailbox_limit_maps = mysql:/x",
+     "1: warning: virtual_mailbox_limit_maps has no effect: Maildirs have no quotas here: let Dovecot deliver"},
+    {"smtp_skip_5xx_greeting = maybe", "1: warning: smtp_skip_5xx_greeting is not supported yet: it has no effect"},
+    {"smtpd_expansion_filter = a$", "1: warning: smtpd_expansion_filter is not supported yet: it has no effect"},
+    {"smtpd_restriction_classes = early",
+     "1: warning: smtpd_restriction_classes is not supported yet: it has no effect"},
     /* protections that would be missing */
+    {"soft_bounce = yes", "1: error: soft_bounce = yes is not supported yet: mail that is to stay in the queue would "
+                          "be returned, or refused "
+                          "for good"},
+    {"smtpd_upstream_proxy_protocol = haproxy",
+     "1: error: smtpd_upstream_proxy_protocol = haproxy is not supported yet: every client would have the proxy's "
+     "address, and its rights"},
     {"smtpd_tls_security_level = encrypt",
      "1: error: smtpd_tls_security_level = encrypt is not supported yet: mail would be "
      "taken in clear where encryption is required"},
@@ -134,14 +154,12 @@ static const struct {
     {"relay_domains = static:x", "1: error: relay_domains: \"static:x\" is every domain: this would be an open relay"},
     {"smtpd_relay_restrictions = permit_mynetworks",
      "1: error: smtpd_relay_restrictions: neither smtpd_relay_restrictions nor smtpd_recipient_restrictions has "
-     "reject_unauth_destination, defer_unauth_destination, reject, defer or defer_if_permit before a permit: this "
-     "would be an "
-     "open relay"},
+     "reject_unauth_destination, defer_unauth_destination, reject or defer before a permit: this would be an open "
+     "relay"},
     {"compatibility_level = 0\nsmtpd_recipient_restrictions = permit_mynetworks",
      "2: error: smtpd_recipient_restrictions: neither smtpd_relay_restrictions nor smtpd_recipient_restrictions has "
-     "reject_unauth_destination, defer_unauth_destination, reject, defer or defer_if_permit before a permit: this "
-     "would be an "
-     "open relay"},
+     "reject_unauth_destination, defer_unauth_destination, reject or defer before a permit: this would be an open "
+     "relay"},
     /* listeners */
     {"\n[listener a]\nmynetworks = 127.0.0.1",
      "2: error: listener a: listen is missing: the addresses to listen on, as in listen = :25"},
@@ -152,13 +170,14 @@ static const struct {
      "2: error: listener a: an IPv6 address is written in brackets, as in [::1]:25 in \"::1:25\""},
     {"[listener a]\nlisten = [::1]", "2: error: listener a: the port is missing in \"[::1]\""},
     {"[listener a]\nlisten = 127.0.0.1:0",
-     "2: error: listener a: the port is neither a number from 1 to 65535 nor smtp, "
-     "submission, submissions, smtps, lmtp in \"127.0.0.1:0\""},
+     "2: error: listener a: the port is neither a number from 1 to 65535 nor the name of "
+     "a service such as smtp, submission, smtps in \"127.0.0.1:0\""},
     {"[listener a]\nlisten = 127.0.0.1:65536",
-     "2: error: listener a: the port is neither a number from 1 to 65535 nor smtp, "
-     "submission, submissions, smtps, lmtp in \"127.0.0.1:65536\""},
-    {"[listener a]\nlisten = 127.0.0.1", "2: error: listener a: the port is neither a number from 1 to 65535 nor smtp, "
-                                         "submission, submissions, smtps, lmtp in \"127.0.0.1\""},
+     "2: error: listener a: the port is neither a number from 1 to 65535 nor the name of "
+     "a service such as smtp, submission, smtps in \"127.0.0.1:65536\""},
+    {"[listener a]\nlisten = 127.0.0.1",
+     "2: error: listener a: the port is neither a number from 1 to 65535 nor the name of "
+     "a service such as smtp, submission, smtps in \"127.0.0.1\""},
     {"[listener a]\nlisten = no/host:25",
      "2: error: listener a: \"no/host\" is neither an address nor the name of a host"},
     {"inet_protocols = ipv4\n[listener a]\nlisten = [::1]:25",
@@ -229,7 +248,18 @@ static const char *const fine[] = {
     "relay_domains =\nrelayhost =\nmailbox_size_limit = 0\nbiff = no\nreadme_directory = no",
     "setgid_group = postdrop\nsmtpd_tls_wrappermode = no\nsmtpd_use_tls = no\nheader_checks =",
     "smtpd_tls_security_level = none",
-    "house = friends\nsmtpd_client_restrictions = permit_mynetworks $house",
+    "smtpd_enforce_tls = No\nsoft_bounce = no\nmime_header_checks = $header_checks",
+    "milter_protocol = 6\nsmtpd_policy_service_default_action = 451  4.3.5 Server configuration\n problem",
+    "smtp_sasl_tls_security_options = $smtp_sasl_security_options\nsmtp_sasl_security_options = noplaintext, "
+    "noanonymous",
+    "lmtp_tls_key_file = \nsmtp_tls_dkey_file = $smtp_tls_dcert_file\nrelay_destination_rate_delay = 0s",
+    "default_verp_delimiters = +=\nlocal_destination_concurrency_limit = 2\nlmtp_destination_recipient_limit = 50",
+    "fork_delay = 5s\nalias_database = hash:/x\nenable_long_queue_ids = yes\nproxy_read_maps = a b",
+    "default_rbl_reply = $rbl_code Service unavailable; $rbl_class [$rbl_what] blocked using "
+    "$rbl_domain${rbl_reason?; $rbl_reason}",
+    "alias_maps = $alias_database\nvirtual_alias_maps = $default_database_type:/x",
+    "multi_instance_name = postfix-a\nsyslog_name = $multi_instance_name",
+    "house = permit_sasl_authenticated\nsmtpd_client_restrictions = permit_mynetworks $house",
     "smtpd_banner = $myhostname ${nosuch?x}${nosuch:y}",
     "virtual_maps = hash:/x",
     "notify_classes = bounce, 2BOUNCE delay\ndelay_warning_time = 4\n2bounce_notice_recipient = abuse",
@@ -238,7 +268,6 @@ static const char *const fine[] = {
     "mydestination = hash:/x, localhost\nvirtual_alias_domains = hash:/x",
     "smtpd_relay_restrictions = permit_mynetworks reject_unauth_destination",
     "smtpd_relay_restrictions = permit\nsmtpd_recipient_restrictions = permit_mynetworks, reject",
-    "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = check_policy_service { inet:x:1, timeout=10s } defer",
     "relay_domains =\nvirtual_mailbox_domains = a.example\nvirtual_mailbox_base = /v\nvirtual_mailbox_maps = "
     "static:a/\n"
     "virtual_uid_maps = static:5000\nvirtual_gid_maps = static:5000",
@@ -268,6 +297,9 @@ static const char *const open_relays[] = {
     "smtpd_relay_restrictions = check_client_access inline:{ reject = x }",
     "smtpd_relay_restrictions = check_policy_service { inet:x reject }",
     "smtpd_relay_restrictions = permit_mynetworks, reject_unknown_client_hostname",
+    "smtpd_relay_restrictions = defer_if_permit",
+    "smtpd_relay_restrictions = check_relay_domains",
+    "smtpd_restriction_classes = reject_all\nreject_all = reject\nsmtpd_relay_restrictions = reject_all",
     "mynetworks = 127.0.0.1 !!0.0.0.0/0",
     "[listener a]\nlisten = :25\n[listener b]\nlisten = :26\nsmtpd_relay_restrictions = permit",
 };

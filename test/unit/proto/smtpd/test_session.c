@@ -105,10 +105,12 @@ static void world_end(struct world *w)
 
     smtpd_free(&w->smtpd);
     queue_close(&w->queue);
-    rules_free(&w->rules);
+    smtpd_service_unref(&w->service);
+    rules_unref(&w->rules);
+    while (op_live(w->loop) > 0) /* questions go on to their end */
+        loop_turn(w->loop);
     tables_free(&w->tables);
     loop_run(w->loop);
-    smtpd_service_free(&w->service);
     conf_unref(&w->conf);
     assert_int_equal(op_live(w->loop), 0);
     loop_free(&w->loop);
