@@ -1,4 +1,4 @@
-/* Sub-commands without a server: see cli.h. `mta lookup` runs the same tables on a loop of its own. */
+/* `mta lookup`: see cli.h. It runs the server's tables on a loop of its own. */
 #include "core/cli.h"
 
 #include "core/base/id.h"
@@ -9,64 +9,85 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* ---- mta lookup ---- */
-
-struct lookup_result {
-    const char *table;
-    int status;
+struct lookup {
+    struct loop *loop;
+    struct op_scope scope;
+    struct table *table;
+    bool with_key; /* "key<TAB>value" */
+    const char *key;
+    int status; /* so far: the exit status */
 };
 
 static void on_answer(void *owner, enum op_status st, const void *result)
 {
-    struct lookup_result *r = owner;
+    struct lookup *l = owner;
     const struct table_answer *a = result;
 
-    switch (st) {
-    case OP_OK:
-        puts(a->value);
-        r->status = 0;
-        break;
-    case OP_NOTFOUND: r->status = 1; break;
-    default:
-        fprintf(stderr, "mta: table %s: %s\n", r->table, a && a->why ? a->why : "no answer in time");
-        r->status = 2;
+    if (st == OP_OK) {
+        printf("%s%s%s\n", l->with_key ? l->key : "", l->with_key ? "\t" : "", a->value);
+        l->status = l->status == 1 ? 0 : l->status;
+    } else if (st != OP_NOTFOUND) {
+        fprintf(stderr, "mta: table %s: %s\n", table_name(l->table), a && a->why ? a->why : "no answer in time");
+        l->status = 2;
     }
+}
+
+static void ask(struct lookup *l, const char *key)
+{
+    l->key = key;
+    table_lookup(l->table, &l->scope, slice_str(key), on_answer, l);
+    while (!op_scope_idle(&l->scope))
+        loop_turn(l->loop);
+}
+
+/* postmap -q -: a key a line. */
+static void ask_stdin(struct lookup *l)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+
+    l->with_key = true;
+    while ((n = getline(&line, &cap, stdin)) >= 0) {
+        if (n > 0 && line[n - 1] == '\n')
+            line[n - 1] = '\0';
+        ask(l, line);
+    }
+    free(line);
 }
 
 int cli_lookup(const char *conf_path, int argc, char **argv)
 {
-    struct lookup_result r = {.status = 2};
-    struct buf err = {0};
-    struct op_scope scope;
-    struct loop *loop;
+    struct lookup l = {.status = 1};
     struct tables *tables;
-    struct table *t;
+    struct buf err = {0};
 
     (void)conf_path;
     if (argc != 2) {
-        fputs("usage: mta lookup KEY TABLE\n", stderr);
+        fputs("usage: mta lookup KEY TABLE\n       mta lookup - TABLE <KEYS\n", stderr);
         return 2;
     }
     log_setup(NULL, NULL, LOG_LEVEL_FATAL, NULL); /* the answer says what went wrong */
-    r.table = argv[1];
-    loop = loop_new();
-    tables = tables_new(loop);
-    op_scope_init(&scope, "mta lookup");
-    t = tables_open(tables, argv[1], &err);
-    if (t == NULL)
+    l.loop = loop_new();
+    tables = tables_new(l.loop);
+    op_scope_init(&l.scope, "mta lookup");
+    l.table = tables_open(tables, argv[1], &err);
+    if (l.table == NULL) {
         fprintf(stderr, "mta: table %s: %s\n", argv[1], buf_cstr(&err));
-    else {
-        table_lookup(t, &scope, slice_str(argv[0]), on_answer, &r);
-        while (!op_scope_idle(&scope))
-            loop_turn(loop);
+        l.status = 2;
+    } else if (strcmp(argv[0], "-") == 0) {
+        ask_stdin(&l);
+    } else {
+        ask(&l, argv[0]);
     }
     tables_free(&tables);
-    loop_run(loop);
-    loop_free(&loop);
+    loop_run(l.loop);
+    loop_free(&l.loop);
     buf_release(&err);
-    return r.status;
+    return l.status;
 }
 
 /* ---- mta queue ---- */
@@ -92,9 +113,8 @@ static bool queue_usage_ok(int argc, char **argv)
 
 int cli_queue(const char *conf_path, int argc, char **argv)
 {
-    struct conf_report report = {0};
+    struct buf directory = {0};
     struct status why;
-    const struct conf *conf;
     int status = 1;
 
     if (!queue_usage_ok(argc, argv)) {
@@ -103,38 +123,12 @@ int cli_queue(const char *conf_path, int argc, char **argv)
     }
     signal(SIGPIPE, SIG_DFL); /* `mta queue list | head` is no error */
     log_setup(NULL, NULL, LOG_LEVEL_FATAL, NULL);
-    conf = conf_load(conf_path, &report);
-    if (conf == NULL)
-        conf_report_print(&report, stderr);
-    else if (queue_command(conf->queue_directory, argc, argv, &why))
+    if (!conf_ask(conf_path, "queue_directory", &directory))
+        fprintf(stderr, "mta: %s does not say what the queue_directory is\n", conf_path);
+    else if (queue_command(buf_cstr(&directory), argc, argv, &why))
         status = 0;
     else
         fprintf(stderr, "mta: %s\n", why.text);
-    conf_unref(&conf);
-    conf_report_clear(&report);
+    buf_release(&directory);
     return status;
-}
-
-/* ---- mta config ---- */
-
-int cli_config(const char *conf_path, int argc, char **argv)
-{
-    enum conf_show_mode mode = CONF_SHOW_ALL;
-    int at = 1;
-
-    if (argc < 1 || strcmp(argv[0], "show") != 0) {
-        fputs("usage: mta config show [-n | -d] [NAME...]\n", stderr);
-        return 2;
-    }
-    for (; at < argc && argv[at][0] == '-'; at++) {
-        if (strcmp(argv[at], "-n") == 0)
-            mode = CONF_SHOW_SET;
-        else if (strcmp(argv[at], "-d") == 0)
-            mode = CONF_SHOW_DEFAULTS;
-        else {
-            fprintf(stderr, "mta: config show has no option %s\n", argv[at]);
-            return 2;
-        }
-    }
-    return conf_show(conf_path, mode, (const char *const *)argv + at, (size_t)(argc - at), stdout, stderr);
 }

@@ -16,18 +16,28 @@ static const struct {
     const char *name, *usage;
     int (*run)(const char *conf_path, int argc, char **argv);
 } commands[] = {
-    {"lookup", "lookup KEY TABLE            one query of a table: exit 0 found, 1 not found, 2 the table failed",
+    {"lookup",
+     "lookup KEY TABLE            one query of a table; KEY \"-\" reads keys from stdin;\n"
+     "                                        exit 0 found, 1 not found, 2 the table failed",
      cli_lookup},
     {"queue",
      "queue list [--json]         what waits, as mailq shows it; `queue show QID`: one message with its content",
      cli_queue},
-    {"config", "config show [-n|-d] [NAME]  parameters: as set, only those set, the defaults", cli_config},
+    {"config", "config VERB ...             parameters: show, set, unset, import (from Postfix), doc (the reference)",
+     cli_config},
+    {"reload", "reload                      the running server takes the configuration into use, if it has no error",
+     cli_reload},
+    {"explain",
+     "explain ADDRESS [--from A] [--client IP] [--helo H] [--listener NAME] [--json]\n"
+     "                                        what would happen to mail for the address, and why",
+     cli_explain},
 };
 
 static int usage(FILE *to, int status)
 {
     fputs("usage: mta [-c PATH]                run the server in the foreground\n"
-          "       mta --check-config [-c PATH] report every error in the configuration; exit 1 when there is one\n",
+          "       mta --check-config [--deep] [-c PATH]\n"
+          "                                   report every error in the configuration; with --deep try what it names\n",
           to);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         fprintf(to, "       mta [-c PATH] %s\n", commands[i].usage);
@@ -82,8 +92,11 @@ int main(int argc, char **argv)
         return 2;
     if (argc == 0)
         return server_run(conf);
-    if (strcmp(argv[0], "--check-config") == 0)
-        return argc == 1 ? server_check(conf) : usage(stderr, 2);
+    if (strcmp(argv[0], "--check-config") == 0) {
+        bool deep = argc == 2 && strcmp(argv[1], "--deep") == 0;
+
+        return argc == 1 || deep ? server_check(conf, deep) : usage(stderr, 2);
+    }
     if (strcmp(argv[0], "--version") == 0) {
         puts("mta " MTA_VERSION);
         return 0;

@@ -1,20 +1,15 @@
 /*
  * The composition root: see server.h. Everything is made here in the order of the include chain, and unmade in the
  * opposite order; the scheduler gets routes, transports and reports as functions, so that queue and delivery do not
- * know each other's callers.
+ * know each other's callers. server_listen.c has the sockets, server_reload.c the change of configuration.
  */
-#include "core/server.h"
+#include "core/server_int.h"
 
 #include "core/base/alloc.h"
 #include "core/base/id.h"
-#include "core/conf/conf.h"
+#include "core/check_deep.h"
 #include "core/loop/logsink.h"
 #include "core/loop/work.h"
-#include "core/queue/scheduler.h"
-#include "delivery/bounce.h"
-#include "delivery/transport.h"
-#include "lookup/rules.h"
-#include "proto/smtpd/smtpd.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -26,97 +21,17 @@
 #define SERVER_SESSION_GRACE_MS  10000 /* at shutdown: for sessions that wait for a commit */
 #define SERVER_DELIVERY_GRACE_MS 20000 /* at shutdown: for deliveries that run */
 
-struct server {
-    struct loop *loop;
-    const struct conf *conf;
-    struct tables *tables;
-    struct rules *rules;
-    struct transports *transports;
-    struct queue *queue;
-    struct scheduler *scheduler;
-    struct bounce *bounce;
-    struct smtpd *smtpd;
-    struct smtpd_service **services; /* one for each listener of the configuration */
-    struct listener **listeners;     /* one for each address */
-    size_t nlisteners;
-    bool stopping, sessions_over, deliveries_over, unbuilding;
-    struct timer grace;
-};
-
-/* ---- complaints ---- */
-
-/*
- * Lines that the services wrote: "FILE:LINE: text" and "FILE: text" have their place, "PARAMETER: text" gets the one
- * where the parameter was set.
- */
-static void report_line(struct conf_report *report, const struct conf *conf, struct slice line)
-{
-    enum conf_severity severity = CONF_SEVERITY_ERROR;
-    struct slice warning = SLICE_LIT("warning: ");
-    struct conf_place place = {.file = conf->path};
-    struct slice head;
-    size_t colon;
-    uint64_t number;
-
-    if (slice_starts(line, warning)) {
-        severity = CONF_SEVERITY_WARNING;
-        line = slice_from(line, warning.n);
-    }
-    colon = slice_find(line, ':');
-    head = slice_head(line, colon == SLICE_NOT_FOUND ? 0 : colon);
-    if (head.n == 0 || head.p[0] != '/') {
-        conf_where(conf, head, &place);
-        conf_report_add(report, severity, place.file, place.line, "%.*s", (int)line.n, line.p);
-        return;
-    }
-    place.file = arena_slice_dup(&report->arena, head);
-    line = slice_trim(slice_from(line, colon + 1));
-    colon = slice_find(line, ':');
-    if (colon != SLICE_NOT_FOUND && slice_u64(slice_head(line, colon), INT32_MAX, &number)) {
-        place.line = (int)number;
-        line = slice_trim(slice_from(line, colon + 1));
-    }
-    conf_report_add(report, severity, place.file, place.line, "%.*s", (int)line.n, line.p);
-}
-
-static void report_lines(struct conf_report *report, const struct conf *conf, struct buf *text)
-{
-    struct slice rest = buf_slice(text), line;
-
-    while ((line = slice_token(&rest, "\n")).n > 0)
-        report_line(report, conf, line);
-    buf_clear(text);
-}
-
 /* ---- what needs neither queue nor sockets ---- */
 
-static bool build_lookups(struct server *sv, struct conf_report *report)
+static bool build_lookups(struct server *sv, const struct conf *conf, struct conf_report *report)
 {
     struct buf err = {0};
+    bool ok = setup_build(&sv->setup, sv->loop, sv->tables, sv->smtpd, conf, report);
 
-    sv->tables = tables_new(sv->loop);
-    sv->rules = rules_new(sv->loop, sv->tables, sv->conf, &err);
-    report_lines(report, sv->conf, &err);
-    sv->transports = transports_new(sv->loop, sv->tables, sv->conf, &err);
-    report_lines(report, sv->conf, &err);
+    sv->transports = transports_new(sv->loop, sv->tables, conf, &err);
+    setup_report(report, conf, &err);
     buf_release(&err);
-    return sv->rules != NULL && sv->transports != NULL;
-}
-
-static bool build_services(struct server *sv, struct conf_report *report)
-{
-    struct buf err = {0};
-    bool ok = true;
-
-    sv->smtpd = smtpd_new(sv->loop, sv->queue);
-    sv->services = mem_new_array(sv->conf->nlisteners, sizeof(struct smtpd_service *));
-    for (size_t i = 0; i < sv->conf->nlisteners; i++) {
-        sv->services[i] = smtpd_service_new(sv->smtpd, sv->tables, sv->rules, &sv->conf->listeners[i], &err);
-        ok = ok && sv->services[i] != NULL;
-        report_lines(report, sv->conf->listeners[i].conf, &err);
-    }
-    buf_release(&err);
-    return ok;
+    return ok && sv->transports != NULL;
 }
 
 /* In the opposite order. What was asked of the tables is waited for (each answer is bounded), so that nothing goes on
@@ -126,53 +41,119 @@ static void unbuild(struct server *sv)
     sv->unbuilding = true;
     logsink_attach(NULL);
     timer_stop(&sv->grace);
-    for (size_t i = 0; i < sv->nlisteners; i++)
-        listener_close(&sv->listeners[i]);
-    mem_free(sv->listeners);
+    op_scope_close(&sv->scope);
+    control_close(&sv->control);
+    server_unlisten(sv);
     smtpd_free(&sv->smtpd);
     scheduler_free(&sv->scheduler);
     bounce_free(&sv->bounce);
     transports_free(&sv->transports);
     queue_close(&sv->queue);
-    rules_free(&sv->rules);
+    setup_drop(&sv->setup);
     while (op_live(sv->loop) > 0)
         loop_turn(sv->loop);
     tables_free(&sv->tables);
     loop_run(sv->loop);
-    for (size_t i = 0; sv->services != NULL && i < sv->conf->nlisteners; i++)
-        smtpd_service_free(&sv->services[i]);
-    mem_free(sv->services);
-    conf_unref(&sv->conf);
     loop_free(&sv->loop);
     signal(SIGTERM, SIG_IGN); /* the loop handled them until now; what is left is to exit with the right status */
     signal(SIGINT, SIG_IGN);
 }
 
-int server_check(const char *conf_path)
+static void begin(struct server *sv)
 {
-    struct server sv = {0};
+    sv->loop = loop_new();
+    sv->tables = tables_new(sv->loop);
+    op_scope_init(&sv->scope, "server");
+}
+
+/* Prints what there is to say; answers the exit status. */
+static int check_report(const char *conf_path, struct conf_report *report, const struct check_deep_result *deep)
+{
+    conf_report_print(report, stderr);
+    fprintf(stderr, "mta: %s: %zu error%s, %zu warning%s", conf_path, report->nerrors, report->nerrors == 1 ? "" : "s",
+            report->nwarnings, report->nwarnings == 1 ? "" : "s");
+    if (deep != NULL && deep->tried == 0)
+        fputs("; nothing was tried", stderr);
+    else if (deep != NULL)
+        fprintf(stderr, "; of %zu things that were tried, %zu failed, %zu with a warning", deep->tried, deep->failed,
+                deep->warned);
+    fputc('\n', stderr);
+    return report->nerrors > 0 || (deep != NULL && deep->failed > 0);
+}
+
+int server_check(const char *conf_path, bool deep)
+{
+    struct server sv = {.conf_path = conf_path};
     struct conf_report report = {0};
+    struct check_deep_result tried = {0};
+    const struct conf *conf;
     int status;
 
     log_setup(NULL, NULL, LOG_LEVEL_FATAL, NULL); /* the report says it */
-    sv.loop = loop_new();
-    sv.conf = conf_load(conf_path, &report);
-    if (sv.conf != NULL) {
+    begin(&sv);
+    conf = conf_load(conf_path, &report);
+    if (conf != NULL) {
         struct buf text = {0};
 
-        if (build_lookups(&sv, &report))
-            build_services(&sv, &report);
+        sv.smtpd = smtpd_new(sv.loop, NULL);
+        build_lookups(&sv, conf, &report);
         tables_check(sv.tables, &text);
-        report_lines(&report, sv.conf, &text);
+        setup_report(&report, conf, &text);
         buf_release(&text);
+        if (deep)
+            tried = check_deep(sv.loop, &sv.setup, sv.tables, conf_path, stdout);
     }
-    conf_report_print(&report, stderr);
-    status = report.nerrors > 0;
-    fprintf(stderr, "mta: %s: %zu error%s, %zu warning%s\n", conf_path, report.nerrors, report.nerrors == 1 ? "" : "s",
-            report.nwarnings, report.nwarnings == 1 ? "" : "s");
+    status = check_report(conf_path, &report, deep ? &tried : NULL);
     conf_report_clear(&report);
+    if (tried.stuck)
+        _exit(status); /* there may be no end to what would have to be waited for */
     unbuild(&sv);
     return status;
+}
+
+struct explained {
+    bool done;
+    int status;
+};
+
+static void on_explained_here(void *owner, enum op_status status, const void *result)
+{
+    const struct slice *text = result;
+    struct explained *e = owner;
+
+    fwrite(text->p, 1, text->n, status == OP_OK ? stdout : stderr);
+    e->status = status == OP_OK ? 0 : 1;
+    e->done = true;
+}
+
+int server_explain(const char *conf_path, int argc, const char *const *argv)
+{
+    struct server sv = {.conf_path = conf_path};
+    struct conf_report report = {0};
+    struct explain_args args;
+    struct explained e = {.status = 2};
+    struct buf err = {0};
+    const struct conf *conf;
+
+    if (!explain_parse(argc, argv, &args, &err)) {
+        fputs(buf_cstr(&err), stderr);
+        buf_release(&err);
+        return e.status;
+    }
+    log_setup(NULL, NULL, LOG_LEVEL_FATAL, NULL);
+    begin(&sv);
+    conf = conf_load(conf_path, &report);
+    sv.smtpd = smtpd_new(sv.loop, NULL);
+    if (conf != NULL && build_lookups(&sv, conf, &report)) {
+        explain_start(sv.loop, &sv.scope, &sv.setup, sv.transports, &args, on_explained_here, &e);
+        while (!e.done)
+            loop_turn(sv.loop);
+    } else {
+        conf_report_print(&report, stderr);
+    }
+    conf_report_clear(&report);
+    unbuild(&sv);
+    return e.status;
 }
 
 /* ---- the scheduler's hooks ---- */
@@ -181,7 +162,7 @@ static void hook_route(void *ctx, struct op_scope *scope, const char *address, o
 {
     struct server *sv = ctx;
 
-    rules_route(sv->rules, scope, address, done, owner);
+    rules_route(sv->setup.rules, scope, address, done, owner);
 }
 
 static bool hook_limits(void *ctx, const char *transport, struct scheduler_limits *limits)
@@ -220,10 +201,9 @@ static void report_done(void *arg, uint64_t qid, bool ok)
     scheduler_report_done(sv->scheduler, qid, ok);
 }
 
-static void build_delivery(struct server *sv)
+struct scheduler_config server_scheduler_config(const struct conf *c)
 {
-    const struct conf *c = sv->conf;
-    struct scheduler_config config = {
+    return (struct scheduler_config){
         .queue_run_delay_ms = c->queue_run_delay_ms,
         .minimal_backoff_ms = c->minimal_backoff_time_ms,
         .maximal_backoff_ms = c->maximal_backoff_time_ms,
@@ -233,7 +213,12 @@ static void build_delivery(struct server *sv)
         .active_limit = (uint32_t)c->qmgr_message_active_limit,
         .syslog_name = c->syslog_name,
     };
-    struct scheduler_hooks hooks = {
+}
+
+static void build_delivery(struct server *sv)
+{
+    const struct scheduler_config config = server_scheduler_config(sv->setup.conf);
+    const struct scheduler_hooks hooks = {
         .ctx = sv,
         .route = hook_route,
         .limits = hook_limits,
@@ -242,38 +227,11 @@ static void build_delivery(struct server *sv)
         .log_result = hook_log,
     };
 
-    sv->bounce = bounce_new(sv->loop, sv->queue, sv->rules, c, report_done, sv);
+    sv->bounce = bounce_new(sv->loop, sv->queue, sv->setup.rules, sv->setup.conf, report_done, sv);
     sv->scheduler = scheduler_new(sv->loop, sv->queue, &config, &hooks);
 }
 
 /* ---- starting ---- */
-
-static bool open_listener(struct server *sv, size_t service, const struct conf_listen *at)
-{
-    char why[200];
-    struct listener *l =
-        listener_open(sv->loop, at->host, at->port, smtpd_accept, sv->services[service], why, sizeof why);
-
-    if (l == NULL) {
-        log_event(LOG_FATAL, NULL, "listener %s: cannot listen on %s:%d: %s", sv->conf->listeners[service].name,
-                  at->host, at->port, why);
-        return false;
-    }
-    sv->listeners = mem_resize(sv->listeners, (sv->nlisteners + 1) * sizeof(struct listener *));
-    sv->listeners[sv->nlisteners++] = l;
-    log_event(LOG_START, NULL, "listening on %s:%d (%s)", at->host, listener_port(l),
-              sv->conf->listeners[service].name);
-    return true;
-}
-
-static bool open_listeners(struct server *sv)
-{
-    for (size_t i = 0; i < sv->conf->nlisteners; i++)
-        for (size_t k = 0; k < sv->conf->listeners[i].nlisten; k++)
-            if (!open_listener(sv, i, &sv->conf->listeners[i].listen[k]))
-                return false;
-    return true;
-}
 
 /* Every session and every table needs descriptors: as many as we may have. */
 static void raise_limits(void)
@@ -311,36 +269,74 @@ static bool start_log(const struct conf *c)
     return true;
 }
 
-static void log_report(struct conf_report *report)
-{
-    for (size_t i = 0; i < report->n; i++) {
-        const struct conf_complaint *c = &report->items[i];
-
-        enum log_event ev = c->severity == CONF_SEVERITY_ERROR ? LOG_FATAL : LOG_CONFIG;
-
-        if (c->line > 0)
-            log_event(ev, NULL, "%s:%d: %s", c->file, c->line, c->text);
-        else
-            log_event(ev, NULL, "%s: %s", c->file, c->text);
-    }
-}
-
-static bool build(struct server *sv, struct conf_report *report)
+static bool build(struct server *sv, const struct conf *conf, struct conf_report *report)
 {
     struct status why;
-    bool ok = build_lookups(sv, report);
 
-    if (ok) {
-        sv->queue = queue_open(sv->loop, &(struct queue_options){.directory = sv->conf->queue_directory}, &why);
-        if (sv->queue == NULL)
-            log_event(LOG_FATAL, NULL, "%s", why.text);
-        ok = sv->queue != NULL && build_services(sv, report);
+    sv->queue = queue_open(sv->loop, &(struct queue_options){.directory = conf->queue_directory}, &why);
+    if (sv->queue == NULL) {
+        log_event(LOG_FATAL, NULL, "%s", why.text);
+        conf_unref(&conf);
+        return false;
     }
-    log_report(report);
-    if (!ok)
+    sv->smtpd = smtpd_new(sv->loop, sv->queue);
+    if (!build_lookups(sv, conf, report))
         return false;
     build_delivery(sv);
-    return open_listeners(sv);
+    return server_listen(sv, &sv->setup, report);
+}
+
+/* ---- the control socket ---- */
+
+static void control_reload(struct server *sv, struct control_request *r, int argc, const char *const *argv)
+{
+    (void)argc;
+    (void)argv;
+    server_reload(sv, r);
+}
+
+static void on_explained(void *owner, enum op_status status, const void *result)
+{
+    control_answer(owner, status == OP_OK ? 0 : 1, *(const struct slice *)result);
+}
+
+static void control_explain(struct server *sv, struct control_request *r, int argc, const char *const *argv)
+{
+    struct explain_args args;
+    struct buf err = {0};
+
+    if (explain_parse(argc, argv, &args, &err))
+        explain_start(sv->loop, &sv->scope, &sv->setup, sv->transports, &args, on_explained, r);
+    else
+        control_answer(r, 2, buf_slice(&err));
+    buf_release(&err);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct server *, struct control_request *, int argc, const char *const *argv);
+} control_commands[] = {
+    {"reload", control_reload},
+    {"explain", control_explain},
+};
+
+static void on_control(void *ctx, struct control_request *r, int argc, const char *const *argv)
+{
+    for (size_t i = 0; i < ARRAY_LEN(control_commands); i++)
+        if (strcmp(argv[0], control_commands[i].name) == 0) {
+            control_commands[i].run(ctx, r, argc - 1, argv + 1);
+            return;
+        }
+    control_answer(r, 2, SLICE_LIT("mta: the running server does not know this command: it is of another version\n"));
+}
+
+static void open_control(struct server *sv)
+{
+    char why[300];
+
+    sv->control = control_open(sv->loop, sv->setup.conf->queue_directory, on_control, sv, why, sizeof why);
+    if (sv->control == NULL)
+        log_event(LOG_CONFIG, NULL, "no control socket: %s", why);
 }
 
 /* ---- stopping ---- */
@@ -386,8 +382,9 @@ static void on_stop_signal(void *arg, int signum)
     }
     sv->stopping = true;
     log_event(LOG_STOP, NULL, "terminating on signal %d", signum);
-    for (size_t i = 0; i < sv->nlisteners; i++)
-        listener_close(&sv->listeners[i]);
+    control_close(&sv->control);
+    op_scope_cancel(&sv->scope);
+    server_unlisten(sv);
     timer_start(sv->loop, &sv->grace, SERVER_DELIVERY_GRACE_MS, on_grace_over, sv);
     smtpd_drain(sv->smtpd, SERVER_SESSION_GRACE_MS, on_sessions_over, sv);
     scheduler_drain(sv->scheduler, on_deliveries_over, sv);
@@ -395,36 +392,48 @@ static void on_stop_signal(void *arg, int signum)
 
 static void on_hangup(void *arg, int signum)
 {
-    (void)arg;
     (void)signum;
     logsink_reopen();
+    server_reload(arg, NULL);
+}
+
+/* True when it ran and was stopped. */
+static bool run(struct server *sv, const struct conf *conf, struct conf_report *report)
+{
+    bool ok = build(sv, conf, report);
+
+    setup_log_report(report, true);
+    if (!ok)
+        return false;
+    open_control(sv);
+    loop_on_signal(sv->loop, SIGTERM, on_stop_signal, sv);
+    loop_on_signal(sv->loop, SIGINT, on_stop_signal, sv);
+    loop_on_signal(sv->loop, SIGHUP, on_hangup, sv);
+    logsink_attach(sv->loop);
+    scheduler_start(sv->scheduler);
+    log_event(LOG_START, NULL, "daemon started -- version " MTA_VERSION ", configuration %s", sv->conf_path);
+    loop_run(sv->loop);
+    log_event(LOG_STOP, NULL, "stopped");
+    return true;
 }
 
 int server_run(const char *conf_path)
 {
-    struct server sv = {0};
+    struct server sv = {.conf_path = conf_path};
     struct conf_report report = {0};
+    const struct conf *conf;
     int status = 1;
 
     raise_limits();
-    sv.loop = loop_new();
+    begin(&sv);
     work_start(sv.loop);
-    sv.conf = conf_load(conf_path, &report);
-    if (sv.conf == NULL)
+    conf = conf_load(conf_path, &report);
+    if (conf == NULL)
         conf_report_print(&report, stderr);
-    else if (start_log(sv.conf)) {
-        if (build(&sv, &report)) {
-            loop_on_signal(sv.loop, SIGTERM, on_stop_signal, &sv);
-            loop_on_signal(sv.loop, SIGINT, on_stop_signal, &sv);
-            loop_on_signal(sv.loop, SIGHUP, on_hangup, &sv);
-            logsink_attach(sv.loop);
-            scheduler_start(sv.scheduler);
-            log_event(LOG_START, NULL, "daemon started -- version " MTA_VERSION ", configuration %s", conf_path);
-            loop_run(sv.loop);
-            log_event(LOG_STOP, NULL, "stopped");
-            status = 0;
-        }
-    }
+    else if (!start_log(conf))
+        conf_unref(&conf);
+    else if (run(&sv, conf, &report))
+        status = 0;
     conf_report_clear(&report);
     unbuild(&sv);
     logsink_stop();

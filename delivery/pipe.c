@@ -243,24 +243,47 @@ static bool refused(struct pipe_job *p, struct outcome *why)
     return false;
 }
 
-/* False when something in the message would become an option of the command. */
-static bool expand_args(struct pipe_job *p)
+static struct pipe_facts facts_of(const struct transport *t, const struct envelope *message,
+                                  const struct envelope_rcpt *rcpts, size_t nrcpts, const char *nexthop)
 {
-    const struct transport *t = p->job.transport;
-    struct delivery *d = p->job.delivery;
-    const struct pipe_facts facts = {
-        .message = d->message,
-        .rcpts = d->rcpts,
-        .nrcpts = d->nrcpts,
-        .nexthop = d->nexthop,
+    return (struct pipe_facts){
+        .message = message,
+        .rcpts = rcpts,
+        .nrcpts = nrcpts,
+        .nexthop = nexthop,
         .null_sender = t->conf->null_sender,
         .recipient_delimiter = t->set->conf->recipient_delimiter,
         .flags = t->conf->pipe_flags,
         .allow_options = t->set->conf->allow_min_user,
     };
+}
+
+/* False when something in the message would become an option of the command. */
+static bool expand_args(struct pipe_job *p)
+{
+    struct delivery *d = p->job.delivery;
+    const struct pipe_facts facts = facts_of(p->job.transport, d->message, d->rcpts, d->nrcpts, d->nexthop);
 
     p->argv = pipe_args_expand(p->pipe->args, &facts, &d->arena);
     return p->argv != NULL;
+}
+
+/* The arguments with spaces between them; those that would be misread so are in quotes. */
+static void pipe_describe(const struct transport *t, const struct envelope *e, const char *nexthop, struct buf *out)
+{
+    const struct pipe *pipe = t->own;
+    const struct pipe_facts facts = facts_of(t, e, e->rcpts, e->nrcpts, nexthop);
+    struct arena arena = {0};
+    const char **argv = pipe_args_expand(pipe->args, &facts, &arena);
+
+    if (argv == NULL)
+        buf_add_str(out, "none: what begins with \"-\" would be an option of it");
+    for (size_t i = 0; argv != NULL && argv[i] != NULL; i++) {
+        const char *quote = argv[i][strcspn(argv[i], " \t\"'")] != '\0' || argv[i][0] == '\0' ? "'" : "";
+
+        buf_printf(out, "%s%s%s%s", i > 0 ? " " : "", quote, argv[i], quote);
+    }
+    arena_clear(&arena);
 }
 
 static void pipe_deliver(struct transport *t, struct delivery *d)
@@ -292,4 +315,5 @@ const struct transport_agent transport_pipe = {
     .hands_over = true,
     .open = pipe_open,
     .deliver = pipe_deliver,
+    .describe = pipe_describe,
 };

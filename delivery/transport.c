@@ -154,6 +154,15 @@ void transports_deliver(struct transports *all, struct delivery *d)
     t->agent->deliver(t, d);
 }
 
+void transports_describe(const struct transports *all, const char *name, const struct envelope *e, const char *nexthop,
+                         struct buf *out)
+{
+    const struct transport *t = find(all, name);
+
+    if (t != NULL && t->agent->describe != NULL)
+        t->agent->describe(t, e, nexthop, out);
+}
+
 void transports_log(const struct transports *all, const struct delivery *d, const struct envelope_rcpt *rcpt,
                     const struct delivery_result *result)
 {

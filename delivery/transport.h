@@ -29,6 +29,12 @@ void transports_free(struct transports **);
 bool transports_limits(const struct transports *, const char *name, struct scheduler_limits *);
 /* Starts an attempt; see the scheduler's deliver hook. */
 void transports_deliver(struct transports *, struct delivery *);
+/*
+ * For `mta explain`: appends what an attempt with the envelope's recipients would run, as one line of text; nothing
+ * when there is nothing to run.
+ */
+void transports_describe(const struct transports *, const char *name, const struct envelope *, const char *nexthop,
+                         struct buf *out);
 /* Writes the log line of one recipient's result. */
 void transports_log(const struct transports *, const struct delivery *, const struct envelope_rcpt *,
                     const struct delivery_result *);

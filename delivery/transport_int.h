@@ -25,6 +25,8 @@ struct transport_agent {
     void (*close)(struct transport *);
     /* Starts an attempt: transport_job_new, and sooner or later transport_job_end. */
     void (*deliver)(struct transport *, struct delivery *);
+    /* See transports_describe; NULL: nothing. */
+    void (*describe)(const struct transport *, const struct envelope *, const char *nexthop, struct buf *out);
 };
 
 extern const struct transport_agent transport_pipe;    /* pipe.c */

@@ -3,8 +3,8 @@
  * class of a domain. See rules.h; addresses, recipients, aliases and routes are in files of their own. The server and
  * delivery ask; every question is one op that waits, in a scope of its own, for the look-ups it needs.
  *
- * A question outlives its asker (its look-ups cannot be called back; it ends with the next answer) but not the rules:
- * those keep a list of what is unfinished and end it when they go.
+ * A question outlives its asker (its look-ups cannot be called back; it ends with the next answer), and the rules live
+ * until their last question is answered: after a reload, mail on its way goes on by the rules it began with.
  */
 #include "lookup/rules_int.h"
 
@@ -20,6 +20,7 @@ static void request_release(struct op *op)
     if (r->clear != NULL)
         r->clear(r);
     arena_clear(&r->arena);
+    rules_unref(&r->rules);
     mem_free(r);
 }
 
@@ -28,9 +29,8 @@ void *rules_request_new(struct rules *rules, size_t size, struct op_scope *scope
 {
     struct rules_request *r = mem_new(size);
 
-    r->rules = rules;
-    list_append(&rules->requests, &r->link);
-    op_scope_init(&r->scope, name);
+    r->rules = rules_ref(rules);
+    op_scope_init_within(&r->scope, name, scope);
     op_start(&r->op, rules->loop, scope, name, 0, done, owner, request_release);
     return r;
 }
@@ -38,7 +38,6 @@ void *rules_request_new(struct rules *rules, size_t size, struct op_scope *scope
 void rules_request_finish(struct rules_request *r, enum op_status status, const void *result)
 {
     op_scope_close(&r->scope);
-    list_remove(&r->link);
     op_finish(&r->op, status, result);
 }
 
@@ -130,8 +129,8 @@ struct rules *rules_new(struct loop *loop, struct tables *tables, const struct c
     bool ok = true;
 
     r->loop = loop;
-    r->conf = conf;
-    list_init(&r->requests);
+    r->refs = 1;
+    r->conf = conf_ref(conf);
     for (size_t i = 0; i < RULES_CLASS_OTHER; i++) {
         enum matchlist_kind kind = i != RULES_CLASS_RELAY                      ? MATCHLIST_STRING
                                    : parents_match(conf, domain_parameters[i]) ? MATCHLIST_DOMAIN
@@ -145,28 +144,29 @@ struct rules *rules_new(struct loop *loop, struct tables *tables, const struct c
     r->transport_parents = parents_match(conf, "transport_maps");
     r->propagate_extensions = propagates(conf, "virtual");
     if (!ok || r->transport_maps == NULL)
-        rules_free(&r);
+        rules_unref(&r);
     return r;
 }
 
-void rules_free(struct rules **rp)
+struct rules *rules_ref(struct rules *r)
+{
+    r->refs++;
+    return r;
+}
+
+void rules_unref(struct rules **rp)
 {
     struct rules *r = *rp;
-    struct list *it;
 
-    if (r == NULL)
-        return;
     *rp = NULL;
-    while ((it = list_shift(&r->requests)) != NULL) {
-        struct rules_request *q = LIST_ITEM(it, struct rules_request, link);
-
-        rules_request_finish(q, OP_TEMPFAIL, q->lost);
-    }
+    if (r == NULL || --r->refs > 0)
+        return;
     for (size_t i = 0; i < RULES_CLASS_OTHER; i++) {
         matchlist_free(&r->domains[i]);
         maps_free(&r->recipients[i]);
     }
     maps_free(&r->transport_maps);
+    conf_unref(&r->conf);
     mem_free(r);
 }
 
@@ -225,8 +225,6 @@ void rules_classify(struct rules *r, struct op_scope *scope, struct slice domain
 {
     struct classify *c = rules_request_new(r, sizeof *c, scope, "classify", done, owner);
 
-    c->failure.why = "the configuration changed";
-    c->q.lost = &c->failure;
     domain = rules_domain(domain);
     c->domain = slice_make(arena_slice_dup(&c->q.arena, domain), domain.n);
     if (rules_is_own_literal(r, c->domain))

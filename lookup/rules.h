@@ -24,12 +24,13 @@ enum rules_class {
 };
 
 /*
- * Borrows conf and tables, which must live as long. All complaints go to `err`, one a line, "PARAMETER: text"; those
- * that begin with "warning: " are no errors. NULL when there is an error.
+ * Rules with one reference; they hold one to conf; tables must live as long. All complaints go to `err`, one a line,
+ * "PARAMETER: text"; those that begin with "warning: " are no errors. NULL when there is an error.
  */
 struct rules *rules_new(struct loop *, struct tables *, const struct conf *, struct buf *err);
-/* Questions still under way are answered, from the loop, as when a table fails. */
-void rules_free(struct rules **);
+struct rules *rules_ref(struct rules *);
+/* Nulls the pointer; NULL in it is fine. Questions under way hold a reference of their own until they are answered. */
+void rules_unref(struct rules **);
 
 /* Result of OP_OK: const enum rules_class *. OP_TEMPFAIL: a struct table_answer. */
 void rules_classify(struct rules *, struct op_scope *, struct slice domain, op_done_fn *done, void *owner);

@@ -118,8 +118,6 @@ void rules_find_address(struct rules *r, struct op_scope *scope, const struct ma
         return;
     }
     f = rules_request_new(r, sizeof *f, scope, "find address", done, owner);
-    f->answer.why = "the configuration changed";
-    f->q.lost = &f->answer;
     f->maps = maps;
     f->address = arena_strdup(&f->q.arena, address);
     matchlist_match(r->domains[RULES_CLASS_LOCAL], &f->q.scope, domain, on_local, f);

@@ -251,10 +251,17 @@ static bool add_work(struct expand *x, struct node *n, size_t i, const char *add
 /* Puts the results in the place of the address they are for; false when expansion has failed. */
 static bool replace(struct expand *x, struct node *n, const struct addrlist *list, const char *extension)
 {
+    const char **results = arena_new_array(&x->arena, list->count, sizeof *results);
+    const struct table_trace *trace = x->q.scope.trace;
+
     n->finals = x->finals.count;
     x->depth++;
     for (size_t i = 0; i < list->count; i++)
-        if (!add_work(x, n, i, result_address(x, n, list->items[i], extension)))
+        results[i] = result_address(x, n, list->items[i], extension);
+    if (trace != NULL)
+        trace->expanded(trace->arg, n->addr, results, list->count);
+    for (size_t i = 0; i < list->count; i++)
+        if (!add_work(x, n, i, results[i]))
             return false;
     return true;
 }
@@ -390,7 +397,6 @@ void rules_expand(struct rules *r, struct op_scope *scope, struct envelope *enve
     struct expand *x = rules_request_new(r, sizeof *x, scope, "expand aliases", done, owner);
 
     x->status = status_of(STATUS_TABLE_TEMPFAIL);
-    x->q.lost = &x->status;
     x->q.clear = clear;
     x->envelope = envelope;
     x->out = arena;

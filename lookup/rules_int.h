@@ -6,6 +6,7 @@
 #include "lookup/rules.h"
 
 struct rules {
+    unsigned refs;
     struct loop *loop;
     const struct conf *conf;
     struct matchlist *domains[RULES_CLASS_OTHER]; /* by class */
@@ -13,7 +14,6 @@ struct rules {
     struct maps *transport_maps;
     bool transport_parents;    /* parent domains are asked for as "example.com", not as ".example.com" */
     bool propagate_extensions; /* propagate_unmatched_extensions says virtual */
-    struct list requests;      /* struct rules_request that are not finished */
 };
 
 /*
@@ -22,16 +22,14 @@ struct rules {
  */
 struct rules_request {
     struct op op;
-    struct list link;
-    struct rules *rules;
+    struct rules *rules; /* a reference */
     struct op_scope scope;
     struct arena arena;
-    const void *lost;                      /* result for whoever still waits when the rules go */
     void (*clear)(struct rules_request *); /* releases what is not in the arena; may be NULL */
 };
 
 /*
- * A zeroed request of `size` bytes, listed and started. Every callback of it begins with rules_request_over: true when
+ * A zeroed request of `size` bytes, started. Every callback of it begins with rules_request_over: true when
  * nobody waits for the answer; the request is then finished and must not be touched.
  */
 void *rules_request_new(struct rules *, size_t size, struct op_scope *, const char *name, op_done_fn *done,

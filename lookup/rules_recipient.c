@@ -162,7 +162,6 @@ void rules_check_recipient(struct rules *r, struct op_scope *scope, const char *
     struct check *c = rules_request_new(r, sizeof *c, scope, "check recipient", done, owner);
 
     c->status = status_of(STATUS_TABLE_TEMPFAIL);
-    c->q.lost = &c->status;
     c->address = rules_canonical(r, &c->q.arena, slice_str(address));
     rules_find_address(r, &c->q.scope, r->recipients[RULES_CLASS_VIRTUAL_ALIAS], c->address, on_alias, c);
 }

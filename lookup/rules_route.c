@@ -167,8 +167,6 @@ void rules_route(struct rules *rules, struct op_scope *scope, const char *addres
 {
     struct route *r = rules_request_new(rules, sizeof *r, scope, "route", done, owner);
 
-    r->failure.why = "the configuration changed";
-    r->q.lost = &r->failure;
     r->address = rules_canonical(rules, &r->q.arena, slice_str(address));
     r->domain = strrchr(r->address, '@') + 1;
     rules_classify(rules, &r->q.scope, slice_str(r->domain), on_class, r);

@@ -95,7 +95,7 @@ void log_event(enum log_event ev, const struct log_ctx *ctx, const char *fmt, ..
     size_t n;
     va_list ap;
 
-    if (events[ev].level < threshold)
+    if (events[ev].level < threshold || (ctx != NULL && ctx->quiet))
         return;
     n = head(line, LOG_LINE_MAX, ctx, ev);
     va_start(ap, fmt);

@@ -29,6 +29,7 @@ struct log_ctx {
     const char *syslog_name; /* NULL: the process-wide one */
     const char *agent;       /* NULL: the event's own */
     const char *qid;         /* printed queue id, "NOQUEUE", or NULL */
+    bool quiet;              /* not a word: a session that only shows what would happen */
 };
 
 /*

@@ -95,6 +95,11 @@ struct listener *listener_open(struct loop *loop, const char *host, int port, vo
     return l;
 }
 
+void listener_set_arg(struct listener *l, void *arg)
+{
+    l->arg = arg;
+}
+
 int listener_port(const struct listener *l)
 {
     struct sockaddr_storage ss = {0};

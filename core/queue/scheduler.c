@@ -223,6 +223,16 @@ static void on_remove(void *arg, uint64_t qid)
 
 /* ---- life ---- */
 
+void scheduler_reload(struct scheduler *s, const struct scheduler_config *config)
+{
+    mem_free(s->syslog_name);
+    s->config = *config;
+    s->config.syslog_name = s->syslog_name = mem_strdup(config->syslog_name);
+    if (s->config.active_limit == 0)
+        s->config.active_limit = 1;
+    s->retry_ms = config->minimal_backoff_ms < RETRY_MOST_MS ? config->minimal_backoff_ms : RETRY_MOST_MS;
+}
+
 struct scheduler *scheduler_new(struct loop *loop, struct queue *queue, const struct scheduler_config *config,
                                 const struct scheduler_hooks *hooks)
 {
@@ -230,12 +240,8 @@ struct scheduler *scheduler_new(struct loop *loop, struct queue *queue, const st
 
     s->loop = loop;
     s->queue = queue;
-    s->config = *config;
-    s->syslog_name = mem_strdup(config->syslog_name);
+    scheduler_reload(s, config);
     s->hooks = *hooks;
-    if (s->config.active_limit == 0)
-        s->config.active_limit = 1;
-    s->retry_ms = config->minimal_backoff_ms < RETRY_MOST_MS ? config->minimal_backoff_ms : RETRY_MOST_MS;
     op_scope_init(&s->scope, "scheduler");
     list_init(&s->transports);
     list_init(&s->attempts);

@@ -82,6 +82,8 @@ struct scheduler_config {
 /* Owns neither loop nor queue; the queue's two hooks are its own until scheduler_free. */
 struct scheduler *scheduler_new(struct loop *, struct queue *, const struct scheduler_config *,
                                 const struct scheduler_hooks *);
+/* Other times and bounds from now on; what has its time already keeps it. */
+void scheduler_reload(struct scheduler *, const struct scheduler_config *);
 /* Hears of fresh messages by queue_on_commit and loads due ones; begins at once. */
 void scheduler_start(struct scheduler *);
 /*

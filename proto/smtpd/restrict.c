@@ -20,6 +20,7 @@ struct restrict_check {
 
 struct restrict_list {
     enum restrict_list_id id;
+    const char *parameter;
     size_t n;
     const struct restrict_check *items[];
 };
@@ -95,8 +96,22 @@ static enum restrict_verdict table_failed(struct session *s, const char *why)
 static enum restrict_verdict run(struct session *);
 static bool next_list(struct session *);
 
+/* For `mta explain`: what the current entry came to. */
+static void tell(struct session *s, enum restrict_verdict v)
+{
+    const struct restrict_list *l = s->service->lists[current(s)];
+    const char *said = v == RESTRICT_PERMIT    ? "permit"
+                       : v != RESTRICT_REJECT  ? "-"
+                       : s->verdict.code < 500 ? "defer"
+                                               : "reject";
+
+    if (s->probe != NULL && v != RESTRICT_WAIT && s->restrict_run.index < l->n)
+        s->probe->verdict(s->probe->arg, l->parameter, l->items[s->restrict_run.index]->name, said);
+}
+
 static void answer(struct session *s, enum restrict_verdict v)
 {
+    tell(s, v);
     if (v == RESTRICT_DUNNO) {
         s->restrict_run.index++;
         v = run(s);
@@ -140,9 +155,14 @@ static enum restrict_verdict check_sasl_authenticated(struct session *s)
     return RESTRICT_DUNNO; /* there is no AUTH command, so nobody is */
 }
 
-/* Which class is the recipient's domain in? `done` makes a verdict of it. */
+/*
+ * Which class is the recipient's domain in? `done` makes a verdict of it. Without a recipient, in a list that runs
+ * before RCPT, such a restriction says nothing, as in Postfix.
+ */
 static enum restrict_verdict ask_destination(struct session *s, op_done_fn *done)
 {
+    if (s->rcpt == NULL)
+        return RESTRICT_DUNNO;
     rules_classify(s->service->rules, &s->scope, addr_split(slice_str(s->rcpt)).domain, done, s);
     return RESTRICT_WAIT;
 }
@@ -226,14 +246,18 @@ static void on_unlisted(void *owner, enum op_status st, const void *result)
 
 static enum restrict_verdict check_unlisted_recipient(struct session *s)
 {
+    if (s->rcpt == NULL)
+        return RESTRICT_DUNNO;
     rules_check_recipient(s->service->rules, &s->scope, s->rcpt, on_unlisted, s);
     return RESTRICT_WAIT;
 }
 
 /* ---- compiling ---- */
 
-#define ANY       (~0u)
-#define RECIPIENT (1u << RESTRICT_LIST_RELAY | 1u << RESTRICT_LIST_RECIPIENT | 1u << RESTRICT_LIST_UNLISTED)
+#define ANY (~0u)
+#define RECIPIENT                                                                                                      \
+    (1u << RESTRICT_LIST_CLIENT | 1u << RESTRICT_LIST_HELO | 1u << RESTRICT_LIST_SENDER | 1u << RESTRICT_LIST_RELAY |  \
+     1u << RESTRICT_LIST_RECIPIENT | 1u << RESTRICT_LIST_UNLISTED)
 
 static const struct restrict_check rows[] = {
 #define RESTRICT_CHECK(name, lists, fn, guards, meaning) {name, lists, fn, guards},
@@ -257,12 +281,13 @@ struct restrict_list *restrict_compile(const char *parameter, const char *text, 
     bool ok = true;
 
     l->id = id;
+    l->parameter = parameter;
     while ((word = slice_token(&rest, ", \t\r\n")).n > 0) {
         const struct restrict_check *row = find_row(word);
 
         if (row == NULL || !(row->lists & 1u << id)) {
             buf_printf(err, "%s: restriction \"%.*s\" %s\n", parameter, (int)word.n, word.p,
-                       row ? "does not belong in this list" : "is not known or not supported yet");
+                       row ? "does not belong in this list" : "is not known");
             ok = false;
             continue;
         }
@@ -342,6 +367,7 @@ static enum restrict_verdict run(struct session *s)
         const struct restrict_list *l = s->service->lists[*r->lists];
         enum restrict_verdict v = r->index < l->n ? l->items[r->index]->fn(s) : RESTRICT_PERMIT;
 
+        tell(s, v);
         if (v == RESTRICT_DUNNO)
             r->index++;
         else if (v != RESTRICT_PERMIT)

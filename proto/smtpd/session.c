@@ -7,6 +7,8 @@
 #include "lookup/matchlist.h"
 #include "proto/smtpd/smtpd_int.h"
 
+#include <stdio.h>
+
 #define SESSION_MAGIC      0x53455353u
 #define SESSION_INPUT_MAX  65536
 #define SESSION_LINGER_MS  5000
@@ -23,12 +25,13 @@ struct log_ctx session_log(const struct session *s, bool noqueue)
     return (struct log_ctx){.syslog_name = s->conf->syslog_name,
                             .qid = s->txn.qid[0] ? s->txn.qid
                                    : noqueue     ? "NOQUEUE"
-                                                 : NULL};
+                                                 : NULL,
+                            .quiet = s->probe != NULL};
 }
 
 static struct log_ctx plain_log(const struct session *s)
 {
-    return (struct log_ctx){.syslog_name = s->conf->syslog_name};
+    return (struct log_ctx){.syslog_name = s->conf->syslog_name, .quiet = s->probe != NULL};
 }
 
 const char *session_peer(struct session *s)
@@ -132,7 +135,7 @@ enum step session_421(struct session *s, const char *dsn, const char *text)
 static void forget_client(struct session *s)
 {
     struct slice key = slice_str(s->addr.host);
-    struct client_count *c = map_get(&s->server->per_client, key);
+    struct client_count *c = s->probe == NULL ? map_get(&s->server->per_client, key) : NULL;
 
     if (c != NULL && --c->sessions == 0)
         mem_free(map_remove(&s->server->per_client, key));
@@ -166,7 +169,9 @@ static void session_end(struct session *s)
     buf_release(&s->reply);
     arena_clear(&s->cmd_arena);
     mem_free(s->helo);
-    conf_unref(&s->conf);
+    if (s->probe != NULL)
+        s->probe->ended(s->probe->arg);
+    smtpd_service_unref(&s->service);
     s->magic = 0;
     server_drained(s->server);
     loop_free_later(s->server->loop, s);
@@ -241,11 +246,12 @@ static void reply_out(void *arg)
         dispatch_later(s);
 }
 
-/* smtpd_soft_error_limit: a client that makes many errors waits for each further reply. */
+/* smtpd_soft_error_limit: a client that makes many errors waits for each further reply, unless it is only a probe. */
 static void command_over(struct session *s)
 {
     unsigned before = s->errors - (s->erred && s->errors > 0);
-    bool slow = before >= (unsigned)s->conf->smtpd_soft_error_limit && s->conf->smtpd_error_sleep_time_ms > 0;
+    bool slow = before >= (unsigned)s->conf->smtpd_soft_error_limit && s->conf->smtpd_error_sleep_time_ms > 0 &&
+                s->probe == NULL;
 
     s->erred = s->bare_lf = false;
     s->cmd = NULL;
@@ -339,6 +345,8 @@ static bool too_many(struct session *s)
     struct client_count *c = map_get(&s->server->per_client, key);
     int64_t limit = s->conf->smtpd_client_connection_count_limit;
 
+    if (s->probe != NULL)
+        return false;
     if (c == NULL) {
         c = NEW(struct client_count);
         map_put(&s->server->per_client, key, c);
@@ -403,23 +411,30 @@ static void identify(struct session *s)
     struct slice addr;
 
     s->addr = stream_peer(s->stream);
+    if (s->probe != NULL) {
+        snprintf(s->addr.host, sizeof s->addr.host, "%s", s->probe->client_addr);
+        s->name = s->probe->client_name;
+        return;
+    }
     addr = slice_str(s->addr.host);
     s->name = slice_eq(addr, SLICE_LIT("127.0.0.1")) || slice_eq(addr, SLICE_LIT("::1")) ? "localhost" : "unknown";
 }
 
-void smtpd_accept(void *arg, struct stream *stream)
+static void session_begin(struct smtpd_service *service, struct stream *stream, const struct smtpd_probe *probe)
 {
-    const struct smtpd_service *service = arg;
     struct session *s = NEW(struct session);
     int trusted;
 
     s->magic = SESSION_MAGIC;
     s->server = service->server;
-    s->service = service;
-    s->conf = conf_ref(service->conf);
+    s->service = smtpd_service_ref(service);
+    s->conf = service->conf;
     s->stream = stream;
+    s->probe = probe;
     s->doing = "CONNECT";
     op_scope_init(&s->scope, "smtpd session");
+    if (probe != NULL)
+        s->scope.trace = probe->trace;
     list_append(&s->server->sessions, &s->link);
     s->server->nsessions++;
     identify(s);
@@ -431,4 +446,14 @@ void smtpd_accept(void *arg, struct stream *stream)
         matchlist_match(service->mynetworks, &s->scope, slice_str(s->addr.host), on_mynetworks, s);
     } else
         greet(s);
+}
+
+void smtpd_accept(void *service, struct stream *stream)
+{
+    session_begin(service, stream, NULL);
+}
+
+void smtpd_probe(struct smtpd_service *service, struct stream *stream, const struct smtpd_probe *probe)
+{
+    session_begin(service, stream, probe);
 }

@@ -131,8 +131,9 @@ struct smtpd_service *smtpd_service_new(struct smtpd *d, struct tables *tables, 
     struct smtpd_service *sv = NEW(struct smtpd_service);
     bool ok;
 
+    sv->refs = 1;
     sv->server = d;
-    sv->rules = rules;
+    sv->rules = rules_ref(rules);
     sv->conf = conf_ref(l->conf);
     ok = compile_lists(sv, err);
     sv->mynetworks = matchlist_new(tables, sv->conf->mynetworks, MATCHLIST_NETWORK, err);
@@ -142,22 +143,29 @@ struct smtpd_service *smtpd_service_new(struct smtpd *d, struct tables *tables, 
     check_local_clients(sv->conf, err);
     sv->ehlo = ehlo_offered(sv->conf, err);
     if (!ok || !sv->mynetworks || !sv->exceptions || !sv->bare_newline_exclusions)
-        smtpd_service_free(&sv);
+        smtpd_service_unref(&sv);
     return sv;
 }
 
-void smtpd_service_free(struct smtpd_service **svp)
+struct smtpd_service *smtpd_service_ref(struct smtpd_service *sv)
+{
+    sv->refs++;
+    return sv;
+}
+
+void smtpd_service_unref(struct smtpd_service **svp)
 {
     struct smtpd_service *sv = *svp;
 
-    if (sv == NULL)
-        return;
     *svp = NULL;
+    if (sv == NULL || --sv->refs > 0)
+        return;
     for (int i = 0; i < RESTRICT_LIST_COUNT; i++)
         restrict_list_free(&sv->lists[i]);
     matchlist_free(&sv->mynetworks);
     matchlist_free(&sv->exceptions);
     matchlist_free(&sv->bare_newline_exclusions);
+    rules_unref(&sv->rules);
     conf_unref(&sv->conf);
     mem_free(sv);
 }

@@ -21,17 +21,34 @@ struct smtpd *smtpd_new(struct loop *, struct queue *);
  * called from the loop. Sessions still there after grace_ms are closed.
  */
 void smtpd_drain(struct smtpd *, uint64_t grace_ms, void (*drained)(void *arg), void *arg);
-/* Closes what is left. Services are released before. */
+/* Closes what is left. */
 void smtpd_free(struct smtpd **);
 
 /*
- * Compiles what the listener's parameters say (restriction lists, networks). Borrows conf, tables and rules. NULL when
- * something is wrong; all complaints go to `err`, one a line.
+ * Compiles what the listener's parameters say (restriction lists, networks) into a service with one reference. It holds
+ * references to conf and rules; the tables must live as long. NULL when something is wrong; all complaints go to `err`,
+ * one a line.
  */
 struct smtpd_service *smtpd_service_new(struct smtpd *, struct tables *, struct rules *, const struct conf_listener *,
                                         struct buf *err);
-/* The sessions of the service must be gone (smtpd_drain). */
-void smtpd_service_free(struct smtpd_service **);
+struct smtpd_service *smtpd_service_ref(struct smtpd_service *);
+/* Nulls the pointer; NULL in it is fine. Each session holds a reference to the service it began with. */
+void smtpd_service_unref(struct smtpd_service **);
+/*
+ * A session that shows what a client would be told, for `mta explain` and --check-config: it takes commands up to RCPT
+ * like any other, but neither logs nor counts, and says what each restriction came to. Must live until `ended`.
+ */
+struct smtpd_probe {
+    const char *client_name, *client_addr; /* "unknown", "192.0.2.1" */
+    struct table_trace *trace;             /* of its look-ups; may be NULL */
+    /* "smtpd_relay_restrictions", "permit_mynetworks", "permit" (or "reject", "defer", "-") */
+    void (*verdict)(void *arg, const char *list, const char *restriction, const char *verdict);
+    void (*ended)(void *arg); /* the session is gone */
+    void *arg;
+};
+/* Takes the stream, whose other end is the client. */
+void smtpd_probe(struct smtpd_service *, struct stream *, const struct smtpd_probe *);
+
 /* For listener_open: takes the connection. `service` is a struct smtpd_service. */
 void smtpd_accept(void *service, struct stream *);
 

@@ -98,9 +98,10 @@ struct session {
     uint32_t magic;
     struct list link;
     struct smtpd *server;
-    const struct smtpd_service *service;
-    const struct conf *conf;
+    struct smtpd_service *service; /* a reference */
+    const struct conf *conf;       /* the service's */
     struct stream *stream;
+    const struct smtpd_probe *probe; /* NULL: a real client */
     struct op_scope scope;
     struct timer timer;
     struct loop_task pump_task;
@@ -161,6 +162,7 @@ struct smtpd {
 };
 
 struct smtpd_service {
+    unsigned refs;
     struct smtpd *server;
     struct rules *rules;
     const struct conf *conf;

@@ -10,7 +10,8 @@
 
 struct rules_fixture {
     struct look look;
-    struct conf conf; /* change it, then rules_fixture_open */
+    const struct conf *loaded; /* lends `conf` its reference count */
+    struct conf conf;          /* change it, then rules_fixture_open */
     struct rules *rules;
     struct buf log, answer;
     enum status_reason reason;
@@ -20,9 +21,13 @@ static inline int rules_fixture_setup(void **state)
 {
     static const char *const own[] = {"192.0.2.1", "2001:db8::1"};
     struct rules_fixture *f = NEW(struct rules_fixture);
+    struct conf_report report = {0};
 
     look_open(&f->look);
+    f->loaded = conf_load("/dev/null", &report);
+    conf_report_clear(&report);
     f->conf = (struct conf){
+        .store = f->loaded->store,
         .myhostname = "mail.example.org",
         .mydomain = "example.org",
         .myorigin = "origin.example",
@@ -65,8 +70,9 @@ static inline int rules_fixture_teardown(void **state)
 {
     struct rules_fixture *f = *state;
 
-    rules_free(&f->rules);
+    rules_unref(&f->rules);
     look_close(&f->look);
+    conf_unref(&f->loaded);
     buf_release(&f->log);
     buf_release(&f->answer);
     mem_free(f);
@@ -85,7 +91,7 @@ static inline struct fake_table *rules_fixture_table(struct rules_fixture *f, co
 /* Compiles the rules anew from the configuration as it is now. */
 static inline void rules_fixture_open(struct rules_fixture *f)
 {
-    rules_free(&f->rules);
+    rules_unref(&f->rules);
     buf_clear(&f->look.err);
     f->rules = rules_new(f->look.loop, f->look.tables, &f->conf, &f->look.err);
     if (f->rules == NULL)

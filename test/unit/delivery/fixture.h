@@ -266,7 +266,9 @@ static inline void fixture_stop(struct fixture *f)
     bounce_free(&f->bounce);
     transports_free(&f->transports);
     queue_close(&f->queue);
-    rules_free(&f->rules);
+    rules_unref(&f->rules);
+    while (op_live(f->loop) > 0) /* questions go on to their end */
+        loop_turn(f->loop);
     tables_free(&f->tables);
     loop_run(f->loop);
     conf_unref(&f->conf);

@@ -132,7 +132,7 @@ static void names_the_parameter_of_each_mistake(void **state)
 }
 
 /* The rules go while questions wait: those still asked for are answered, and nothing is left behind. */
-static void questions_end_with_the_rules(void **state)
+static void rules_live_until_the_last_answer(void **state)
 {
     struct rules_fixture *f = *state;
     struct fake_table *t = rules_fixture_table(f, "fake:a", NULL);
@@ -153,15 +153,17 @@ static void questions_end_with_the_rules(void **state)
     loop_run(f->look.loop);
     op_scope_close(&gone);
     arena_clear(&arena);
-    rules_free(&f->rules);
+    rules_unref(&f->rules);
     loop_run(f->look.loop);
-    assert_int_equal(f->look.calls, 2);
-    assert_string_equal(buf_cstr(&f->answer), "451 4.3.0 Temporary lookup failure");
+    assert_int_equal(f->look.calls, 0);
     t->hang = false;
-    fake_release(t);
-    loop_run(f->look.loop);
+    for (int i = 0; i < 5; i++) { /* each answer may lead to another question */
+        fake_release(t);
+        loop_run(f->look.loop);
+    }
     assert_int_equal(op_live(f->look.loop), 0);
     assert_int_equal(f->look.calls, 2);
+    assert_string_equal(buf_cstr(&f->answer), "OK");
 }
 
 int main(void)
@@ -172,7 +174,7 @@ int main(void)
         RULES_TEST(relay_domains_below_by_configuration),
         RULES_TEST(classes_from_tables_and_their_failures),
         RULES_TEST(names_the_parameter_of_each_mistake),
-        RULES_TEST(questions_end_with_the_rules),
+        RULES_TEST(rules_live_until_the_last_answer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
