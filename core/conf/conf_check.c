@@ -205,7 +205,7 @@ static void check_notify_class(const struct work *w, struct slice word)
     for (size_t i = 0; i < ARRAY_LEN(notify_words); i++) {
         if (!slice_ieq(word, slice_str(notify_words[i].word)))
             continue;
-        if (notify_words[i].transcript && is_set(w, "notify_classes"))
+        if (notify_words[i].transcript && strcmp(w->conf->notify_classes, conf_row_find("notify_classes")->def) != 0)
             COMPLAIN(w, WARNING, "notify_classes",
                      "%s has no effect: the postmaster is sent no transcripts of sessions", notify_words[i].word);
         return;

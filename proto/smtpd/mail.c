@@ -81,6 +81,8 @@ static enum step check_room(struct session *s)
 {
     uint64_t unused;
 
+    if (s->server->queue == NULL) /* a probe of a program that is no server */
+        return STEP_NEXT;
     if (queue_room(s->server->queue, &unused))
         return judge_room(s);
     queue_look_for_room(s->server->queue, &s->scope, on_room, s);

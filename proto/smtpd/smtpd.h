@@ -14,7 +14,7 @@
 struct smtpd;
 struct smtpd_service;
 
-/* The loop and the queue are borrowed and must live as long. */
+/* The loop and the queue are borrowed and must live as long. Without a queue (NULL) there are only probes. */
 struct smtpd *smtpd_new(struct loop *, struct queue *);
 /*
  * No new sessions; each gets 421 at once, or when what it waits for (a commit, say) is done. Then drained(arg) is

@@ -267,9 +267,9 @@ def test_kill9_between_reports(make_server):
     server = make_server({"notify_classes": "bounce", "bounce_notice_recipient": f"pm1@{DOMAIN}", "delay_warning_time": "1s"})
     ids = []
     for kill in range(6):
+        seen = len(server.lines("notification: ")) + 2 * kill
         for _ in range(5):
             ids.append(send(server, SENDER, ["bad1", ("one", "NOTIFY=SUCCESS"), ("ok2", "NOTIFY=SUCCESS"), "slow1"]))
-        seen = len(server.lines("notification: ")) + 2 * kill
         procs.wait_for(lambda seen=seen: len(server.lines("notification: ")) >= seen, what="reports")
         server.kill9()
         assert server.integrity() == "ok"

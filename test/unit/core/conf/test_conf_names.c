@@ -44,7 +44,6 @@ static const struct {
     {"smtp_mx_session_limit", CONF_KNOWN_LATER, "2"},
     {"lmtp_mx_session_limit", CONF_KNOWN_LATER, "2"},
     {"lmtp_skip_quit_response", CONF_KNOWN_LATER, "no"},
-    {"2bounce_notice_recipient", CONF_KNOWN_LATER, "postmaster"},
     {"max_use", CONF_KNOWN_HARMLESS, "100"},
     {"alias_database", CONF_KNOWN_EQUIVALENT, "hash:/etc/aliases"},
     {"smtpd_tls_req_ccert", CONF_KNOWN_DEMAND, "no"},
