@@ -288,8 +288,8 @@ def test_directories_and_commands(deep, folder, owner):
     assert found.find(f"directory {folder}/queue") == ("FAIL", "everyone on this machine can write to it")
     assert found.find(f"command {command}") == ("ok", "can be run")
     (folder / "queue").chmod(0o700)
-    found = deep({"queue_directory": folder / "queue", "virtual_mailbox_base": secret / "gone", "queue_minfree": str(2**60)})
-    assert re.fullmatch(r"\d+ MB are free, and message_size_limit and queue_minfree need 1099511627777", found.find(f"directory {folder}/queue")[1])
+    found = deep({"queue_directory": folder / "queue", "virtual_mailbox_base": secret / "gone", "queue_minfree": str(2**52)})
+    assert re.fullmatch(r"\d+ MB are free, and message_size_limit and queue_minfree need 4294967297", found.find(f"directory {folder}/queue")[1])
     assert found.find(f"directory {secret}/gone") == ("FAIL", f"uid {owner.uid} cannot enter it: No such file or directory")
 
 
