@@ -86,7 +86,7 @@ def test_every_parameter_is_in_it(form, names):
 def test_the_manual_page_has_no_mistake():
     page = doc("--man")
     for device in ("utf8", "ascii"):
-        done = procs.run(["groff", "-ww", "-man", f"-T{device}", "-P-cbou"], input=page.encode())
+        done = procs.run(["groff", "-ww", "-Wbreak", "-man", f"-T{device}", "-P-cbou"], input=page.encode())
         assert done.stderr == b""
     text = " ".join(done.stdout.decode().split())
     assert "smtpd_relay_before_recipient_restrictions (default: ${{$compatibility_level}" in text
