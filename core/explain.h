@@ -13,7 +13,7 @@ struct explain_args {
     const char *address;
     const char *from;     /* "" is the null sender */
     const char *client;   /* numeric address */
-    const char *helo;     /* */
+    const char *helo;     /* what the client says after EHLO */
     const char *listener; /* by name; NULL: the first one */
     bool json;
 };

@@ -104,6 +104,12 @@ static void release(struct op *op)
     mem_free(f);
 }
 
+static void abandoned(struct op *op)
+{
+    op_scope_close(&((struct find *)op)->scope);
+    op_finish(op, OP_NOTFOUND, NULL);
+}
+
 static void finish(struct find *f, enum op_status status, const char *value, const char *why)
 {
     const struct maps_key *key = f->key < f->nkeys ? &f->keys[f->key] : NULL;
@@ -125,9 +131,7 @@ static void on_answer(void *owner, enum op_status status, const void *result)
     struct find *f = owner;
     const struct table_answer *answer = result;
 
-    if (op_detached(&f->op)) {
-        op_finish(&f->op, OP_NOTFOUND, NULL);
-    } else if (status == OP_NOTFOUND) {
+    if (status == OP_NOTFOUND) {
         f->table++;
         ask(f);
     } else if (status == OP_OK) {
@@ -166,6 +170,7 @@ static struct find *find_new(const struct maps *m, struct op_scope *scope, size_
     f->keys = arena_new_array(&f->arena, max_keys, sizeof *f->keys);
     op_scope_init_within(&f->scope, "maps", scope);
     op_start(&f->op, m->loop, scope, "maps", 0, done, owner, release);
+    f->op.abandoned = abandoned;
     return f;
 }
 

@@ -254,6 +254,12 @@ static void release(struct op *op)
     mem_free(m);
 }
 
+static void abandoned(struct op *op)
+{
+    op_scope_close(&((struct match *)op)->scope);
+    op_finish(op, OP_NOTFOUND, NULL);
+}
+
 static void on_answer(void *owner, enum op_status status, const void *result);
 
 static void go_on(struct match *m)
@@ -287,10 +293,6 @@ static void on_answer(void *owner, enum op_status status, const void *result)
     struct match *m = owner;
     const struct table_answer *answer = result;
 
-    if (op_detached(&m->op)) {
-        op_finish(&m->op, OP_NOTFOUND, NULL);
-        return;
-    }
     if (status == OP_OK) {
         op_finish(&m->op, m->list->items[m->at].negated ? OP_NOTFOUND : OP_OK, NULL);
         return;
@@ -320,5 +322,6 @@ void matchlist_match(const struct matchlist *list, struct op_scope *scope, struc
     m->subject = subject_of(list, slice_make(arena_slice_dup(&m->arena, key), key.n));
     op_scope_init_within(&m->scope, "matchlist", scope);
     op_start(&m->op, list->loop, scope, "matchlist", 0, done, owner, release);
+    m->op.abandoned = abandoned;
     go_on(m);
 }

@@ -3,8 +3,8 @@
  * class of a domain. See rules.h; addresses, recipients, aliases and routes are in files of their own. The server and
  * delivery ask; every question is one op that waits, in a scope of its own, for the look-ups it needs.
  *
- * A question outlives its asker (its look-ups cannot be called back; it ends with the next answer), and the rules live
- * until their last question is answered: after a reload, mail on its way goes on by the rules it began with.
+ * A question ends with its asker, and the rules live until their last question is answered: after a reload, mail on its
+ * way goes on by the rules it began with.
  */
 #include "lookup/rules_int.h"
 
@@ -24,6 +24,13 @@ static void request_release(struct op *op)
     mem_free(r);
 }
 
+/* Nobody waits any more: neither does the question. */
+static void request_abandoned(struct op *op)
+{
+    op_scope_close(&((struct rules_request *)op)->scope);
+    op_finish(op, OP_NOTFOUND, NULL);
+}
+
 void *rules_request_new(struct rules *rules, size_t size, struct op_scope *scope, const char *name, op_done_fn *done,
                         void *owner)
 {
@@ -32,6 +39,7 @@ void *rules_request_new(struct rules *rules, size_t size, struct op_scope *scope
     r->rules = rules_ref(rules);
     op_scope_init_within(&r->scope, name, scope);
     op_start(&r->op, rules->loop, scope, name, 0, done, owner, request_release);
+    r->op.abandoned = request_abandoned;
     return r;
 }
 
@@ -39,14 +47,6 @@ void rules_request_finish(struct rules_request *r, enum op_status status, const 
 {
     op_scope_close(&r->scope);
     op_finish(&r->op, status, result);
-}
-
-bool rules_request_over(struct rules_request *r)
-{
-    if (!op_detached(&r->op))
-        return false;
-    rules_request_finish(r, OP_NOTFOUND, NULL);
-    return true;
 }
 
 const char *rules_why(struct rules_request *r, const void *table_answer)
@@ -208,8 +208,6 @@ static void on_match(void *owner, enum op_status status, const void *result)
 {
     struct classify *c = owner;
 
-    if (rules_request_over(&c->q))
-        return;
     if (status == OP_OK) {
         classify_finish(c, (enum rules_class)c->at);
     } else if (status == OP_NOTFOUND) {

@@ -80,8 +80,6 @@ static void on_found(void *owner, enum op_status status, const void *result)
     struct find *f = owner;
     const struct maps_address_answer *answer = result;
 
-    if (rules_request_over(&f->q))
-        return;
     f->answer = (struct maps_address_answer){
         .value = arena_strdup(&f->q.arena, answer->value),
         .extension = arena_strdup(&f->q.arena, answer->extension),
@@ -95,8 +93,6 @@ static void on_local(void *owner, enum op_status status, const void *result)
 {
     struct find *f = owner;
 
-    if (rules_request_over(&f->q))
-        return;
     if (status == OP_OK || status == OP_NOTFOUND) {
         find_keys(f->q.rules, &f->q.scope, f->maps, f->address, status == OP_OK, on_found, f);
         return;

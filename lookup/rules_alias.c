@@ -292,8 +292,6 @@ static void on_answer(void *owner, enum op_status status, const void *result)
 {
     struct expand *x = owner;
 
-    if (rules_request_over(&x->q))
-        return;
     if (status == OP_OK) {
         if (!expand_by(x, result))
             return;

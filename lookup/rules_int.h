@@ -29,12 +29,10 @@ struct rules_request {
 };
 
 /*
- * A zeroed request of `size` bytes, started. Every callback of it begins with rules_request_over: true when
- * nobody waits for the answer; the request is then finished and must not be touched.
+ * A zeroed request of `size` bytes, started. It ends, with all that it waits for, when nobody waits for its answer.
  */
 void *rules_request_new(struct rules *, size_t size, struct op_scope *, const char *name, op_done_fn *done,
                         void *owner);
-bool rules_request_over(struct rules_request *);
 /* op_finish: `result` lives in the request. */
 void rules_request_finish(struct rules_request *, enum op_status, const void *result);
 

@@ -58,8 +58,6 @@ static void on_listed(void *owner, enum op_status status, const void *result)
     char text[64];
 
     (void)result;
-    if (rules_request_over(&c->q))
-        return;
     if (status == OP_OK) {
         finish(c, status_ok());
     } else if (status == OP_NOTFOUND) {
@@ -128,8 +126,6 @@ static void on_route(void *owner, enum op_status status, const void *result)
     struct check *c = owner;
     const struct rules_route *route = result;
 
-    if (rules_request_over(&c->q))
-        return;
     if (status != OP_OK) {
         finish(c, status_of(STATUS_TABLE_TEMPFAIL));
     } else if (strcmp(route->to.transport, "error") == 0 || strcmp(route->to.transport, "retry") == 0) {
@@ -147,8 +143,6 @@ static void on_alias(void *owner, enum op_status status, const void *result)
     struct check *c = owner;
 
     (void)result;
-    if (rules_request_over(&c->q))
-        return;
     if (status == OP_OK)
         finish(c, status_ok());
     else if (status == OP_NOTFOUND)

@@ -59,8 +59,6 @@ static void on_transport(void *owner, enum op_status status, const void *result)
     struct route *r = owner;
     const struct maps_address_answer *answer = result;
 
-    if (rules_request_over(&r->q))
-        return;
     if (status != OP_OK && status != OP_NOTFOUND) {
         fail(r, arena_strdup(&r->q.arena, answer->why));
         return;
@@ -145,8 +143,6 @@ static void on_class(void *owner, enum op_status status, const void *result)
     struct route *r = owner;
     const char *fixed;
 
-    if (rules_request_over(&r->q))
-        return;
     if (status != OP_OK) {
         fail(r, rules_why(&r->q, result));
         return;

@@ -69,7 +69,7 @@ static void tell(const struct table_op *o, enum op_status status)
 static void finish(struct table_op *o, enum op_status status)
 {
     list_remove(&o->in_flight);
-    if (o->trace != NULL)
+    if (o->trace != NULL && !op_detached(&o->op)) /* else whoever traced may be gone */
         tell(o, status);
     op_finish(&o->op, status, &o->answer);
 }

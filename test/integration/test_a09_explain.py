@@ -1,6 +1,8 @@
 """`mta explain`: what would happen to mail for an address, and why; the same with a running server and without."""
 
 import json
+import signal
+import socket
 
 import pytest
 from support import mta, procs, setups
@@ -107,6 +109,21 @@ def test_the_text_reads(explain):
     assert text.startswith(f"all@{DOMAIN}\n  from <>, client 192.0.2.1, helo client.example, listener smtp\n")
     assert f"aliases\n  all@{DOMAIN} -> u1@{DOMAIN}, more@{DOMAIN}\n" in text
     assert f"\nrecipient u2@{DOMAIN}\n" in text
+
+
+def test_the_server_stops_meanwhile(make_mta):
+    """A table that never answers, and a server that does not wait for it: what was traced is not told any more."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        main = {"virtual_mailbox_domains": DOMAIN, "virtual_alias_maps": f"tcp:127.0.0.1:{silent.getsockname()[1]}"}
+        server = make_mta(main)
+        asking = procs.spawn([mta.BINARY, "-c", server.conf, "explain", f"u1@{DOMAIN}"], stdout=-3, stderr=-3)
+        silent.settimeout(20)
+        with silent.accept()[0]:
+            server.ask_to_stop(signal.SIGINT)
+            server.wait_log("terminating on signal")
+            server.ask_to_stop(signal.SIGINT)
+            server.stop()
+        assert procs.wait_end(asking) == 1
 
 
 def test_nothing_is_left_behind(explain):
