@@ -34,12 +34,12 @@ _DEFAULTS = {
     "minimal_backoff_time": "1s",
     "maximal_backoff_time": "2s",
 }
-_SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|Assertion|assertion failed")
+_SANITIZER = re.compile(r"WARNING: ThreadSanitizer|ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|Assertion|assertion failed")
 _SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=8",
     "LSAN_OPTIONS": "print_suppressions=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "halt_on_error=1",
+    "TSAN_OPTIONS": f"halt_on_error=1:suppressions={pathlib.Path(__file__).parents[1] / 'tsan.supp'}",
 }
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -193,7 +193,10 @@ class Mta:
         return self.valgrind_path.read_text(errors="replace") if self.valgrind_path.exists() else ""
 
     def tail(self, lines=60):
-        return "\n".join(self.log().splitlines()[-lines:]) + "\n-- stderr --\n" + self.stderr()[-6000:] + self.valgrind()[-6000:]
+        """What to look at after a failure: what a sanitizer said comes first, since reports of a run get cut at the end."""
+        said = self.stderr()
+        start = match.start() if (match := _SANITIZER.search(said)) else max(0, len(said) - 6000)
+        return said[max(0, start - 200) : start + 6000] + self.valgrind()[-6000:] + "\n-- log --\n" + "\n".join(self.log().splitlines()[-lines:])
 
     def lines(self, pattern):
         """The matches of a regular expression in the log, one a line at most, once what was logged before is written."""
