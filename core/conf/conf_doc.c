@@ -16,6 +16,10 @@ enum {
 #include "core/conf/params_core.def"
     , N_SMTPD = 0
 #include "core/conf/params_smtpd.def"
+    , N_TLS = 0
+#include "core/conf/params_tls.def"
+    , N_AUTH = 0
+#include "core/conf/params_auth.def"
     , N_LOOKUP = 0
 #include "core/conf/params_lookup.def"
     , N_QUEUE = 0
@@ -28,7 +32,7 @@ enum {
 /* clang-format on */
 #undef PARAM
 #undef PARAM_NAMED
-_Static_assert(N_CORE + N_SMTPD + N_LOOKUP + N_QUEUE + N_DELIVERY == N_ALL, "each file of params.def is a group");
+_Static_assert(N_CORE + N_SMTPD + N_TLS + N_AUTH + N_LOOKUP + N_QUEUE + N_DELIVERY == N_ALL, "each file of params.def is a group");
 
 static const struct {
     size_t nrows;
@@ -36,6 +40,8 @@ static const struct {
 } groups[] = {
     {N_CORE, "Who and where we are", "Names, networks, directories, the log, the form of addresses."},
     {N_SMTPD, "The SMTP server", "Limits, restrictions, replies, and what is done to the headers of a message."},
+    {N_TLS, "TLS in the server", "STARTTLS and TLS from the first byte: certificates, versions, ciphers."},
+    {N_AUTH, "AUTH in the server", "Who checks passwords, who may authenticate, and how guessing is slowed down."},
     {N_LOOKUP, "Domains and recipients", "The address classes, their tables, and the transport of each class."},
     {N_QUEUE, "The queue", "When delivery is tried, how often, how much at a time, and what is reported."},
     {N_DELIVERY, "Delivery", "Commands and mailboxes."},

@@ -12,6 +12,7 @@ set -euo pipefail
 build_packages=(
   gcc libc6-dev cmake ninja-build pkgconf
   libuv1-dev libsqlite3-dev default-libmysqlclient-dev libjansson-dev libpcre2-dev
+  libsasl2-dev libcrypt-dev
 )
 # Mbed TLS 3.6, which Debian 12 does not have: there these come from Debian 13, whose packages install as they are.
 mbedtls_packages=(libmbedtls-dev)
@@ -23,6 +24,7 @@ test_packages=(
   libcmocka-dev clang libclang-rt-dev clang-format clang-tidy universal-ctags valgrind strace git
   python3-pytest mariadb-server-core mariadb-client-core dovecot-core postfix postfix-pcre swaks passwd procps
   pflogsumm fail2ban groff-base openssl
+  sasl2-bin libsasl2-modules libsasl2-modules-sql testssl.sh msmtp
 )
 
 policy=/usr/sbin/policy-rc.d
