@@ -5,7 +5,6 @@
 #include "tls/tls_cert.h"
 
 #include "core/base/alloc.h"
-#include "core/base/buf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,8 +62,7 @@ static const char *read_open(int fd, struct buf *out, bool *exposed)
     }
 }
 
-/* Appends the file; false, and why in the report. */
-static bool read_file(const char *path, struct buf *out, bool *exposed, struct tls_cert_report *r)
+bool tls_cert_read(const char *path, struct buf *out, bool *exposed, struct tls_cert_report *r)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     const char *why = fd < 0 ? strerror(errno) : read_open(fd, out, exposed);
@@ -253,9 +251,8 @@ static bool parse(mbedtls_x509_crt *crt, struct slice pem, const char *path, str
     return error >= 0;
 }
 
-/* Both end with a NUL that counts. */
-static void inspect(struct slice certs, const char *cert_path, struct slice key, const char *key_path, const char *host,
-                    struct tls_cert_report *r)
+void tls_cert_inspect_pem(struct slice certs, const char *cert_path, struct slice key, const char *key_path,
+                          const char *host, struct tls_cert_report *r)
 {
     mbedtls_x509_crt crt;
 
@@ -282,14 +279,13 @@ void tls_cert_inspect(const char *cert_path, const char *key_path, const char *h
     bool ignored;
 
     *r = (struct tls_cert_report){0};
-    if (read_file(cert_path, &certs, &ignored, r) && read_file(key_path, &key, &r->key_exposed, r))
-        inspect(with_nul(&certs), cert_path, with_nul(&key), key_path, host, r);
+    if (tls_cert_read(cert_path, &certs, &ignored, r) && tls_cert_read(key_path, &key, &r->key_exposed, r))
+        tls_cert_inspect_pem(with_nul(&certs), cert_path, with_nul(&key), key_path, host, r);
     buf_release(&certs);
     buf_release(&key);
 }
 
-/* Where the next private key begins, from `at` on; the end when there is none. */
-static size_t find_key(struct slice pem, size_t at)
+size_t tls_cert_find_key(struct slice pem, size_t at)
 {
     static const char begin[] = "-----BEGIN ", what[] = "PRIVATE KEY-----";
 
@@ -310,14 +306,15 @@ static size_t find_key(struct slice pem, size_t at)
 static size_t inspect_chains(struct slice pem, const char *path, const char *host, bool exposed,
                              struct tls_cert_report *reports, size_t most)
 {
-    size_t n = 0, at = find_key(pem, 0);
+    size_t n = 0, at = tls_cert_find_key(pem, 0);
 
     while (n < most && at + 1 < pem.n) {
-        size_t end = find_key(pem, at + 1);
+        size_t end = tls_cert_find_key(pem, at + 1);
         char *part = mem_dup(pem.p + at, end - at);
 
         reports[n] = (struct tls_cert_report){.key_exposed = exposed};
-        inspect(slice_make(part, end - at + 1), path, slice_make(part, end - at + 1), path, host, &reports[n]);
+        tls_cert_inspect_pem(slice_make(part, end - at + 1), path, slice_make(part, end - at + 1), path, host,
+                             &reports[n]);
         mem_free(part);
         n++;
         at = end;
@@ -338,7 +335,7 @@ size_t tls_cert_inspect_chains(const char *const *paths, size_t npaths, const ch
     for (size_t i = 0; i < npaths && ok; i++) {
         bool one = false;
 
-        ok = read_file(paths[i], &all, &one, &reports[0]);
+        ok = tls_cert_read(paths[i], &all, &one, &reports[0]);
         buf_add_char(&all, '\n');
         exposed = exposed || one;
     }
@@ -356,7 +353,7 @@ void tls_cert_inspect_authorities(const char *path, struct tls_cert_report *r)
 
     *r = (struct tls_cert_report){0};
     mbedtls_x509_crt_init(&crt);
-    if (read_file(path, &pem, &ignored, r) && parse(&crt, with_nul(&pem), path, r))
+    if (tls_cert_read(path, &pem, &ignored, r) && parse(&crt, with_nul(&pem), path, r))
         look_at_chain(&crt, r);
     mbedtls_x509_crt_free(&crt);
     buf_release(&pem);

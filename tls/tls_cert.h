@@ -5,7 +5,7 @@
 #ifndef MTA_TLS_CERT_H
 #define MTA_TLS_CERT_H
 
-#include "core/base/slice.h"
+#include "core/base/buf.h"
 
 #define TLS_CERT_ERROR 400
 #define TLS_CERT_NAMES 200
@@ -31,6 +31,13 @@ void tls_cert_inspect(const char *cert_path, const char *key_path, const char *h
  */
 size_t tls_cert_inspect_chains(const char *const *paths, size_t npaths, const char *host,
                                struct tls_cert_report *reports, size_t most);
+/* The same of PEM text that was read already; both slices end with a NUL that counts. */
+void tls_cert_inspect_pem(struct slice certs, const char *cert_path, struct slice key, const char *key_path,
+                          const char *host, struct tls_cert_report *);
+/* Appends a file of bounded size; false, and why in report->error. *exposed: everyone on this machine can read it. */
+bool tls_cert_read(const char *path, struct buf *, bool *exposed, struct tls_cert_report *);
+/* Where the next private key begins in PEM text that ends with a NUL, from `at` on; at the NUL when there is none. */
+size_t tls_cert_find_key(struct slice pem, size_t at);
 /* A file of certificates of authorities: error, count and unknown are set. */
 void tls_cert_inspect_authorities(const char *path, struct tls_cert_report *);
 

@@ -28,7 +28,7 @@ static void detach(struct op *op)
     op->owner = NULL;
 }
 
-static void abandon(struct op *op)
+void op_abandon(struct op *op)
 {
     detach(op);
     if (op->abandoned != NULL && !op->finished)
@@ -40,7 +40,7 @@ void op_scope_cancel(struct op_scope *s)
     struct list *it;
 
     while ((it = list_shift(&s->ops)) != NULL)
-        abandon(LIST_ITEM(it, struct op, in_scope));
+        op_abandon(LIST_ITEM(it, struct op, in_scope));
 }
 
 void op_scope_close(struct op_scope *s)
@@ -63,7 +63,7 @@ static void deliver(struct op *op, enum op_status status, const void *result)
 static void on_timeout(void *arg)
 {
     deliver(arg, OP_TIMEOUT, NULL);
-    abandon(arg);
+    op_abandon(arg);
 }
 
 static void on_finished(void *arg)

@@ -74,6 +74,8 @@ void op_finish(struct op *, enum op_status, const void *result);
  * A back end that can stop early sets op->abandoned after op_start: called, once, when the last one who waited is gone
  * (time-out, cancel) and op_finish has not been called yet, which is to be done all the same.
  */
+/* Detaches this op alone, as the end of its scope would. Not after its callback has run. */
+void op_abandon(struct op *);
 /* Does nobody wait for the answer any more? Back ends may then skip work that has no lasting effect. */
 static inline bool op_detached(const struct op *op)
 {

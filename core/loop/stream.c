@@ -13,35 +13,17 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#define STREAM_MAGIC 0x5354524du
-
-struct stream {
-    uint32_t magic;
-    struct loop *loop;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } uv;
-    const struct stream_events *events; /* NULL: the owner has let go */
-    void *arg;
-    struct buf in, out;
-    struct buf writing; /* with libuv, while write.data is set */
-    uv_write_t write;
-    uv_shutdown_t shutdown;
-    struct loop_task flush;
-    struct timer linger;
-    bool reading, paused, ended, failed, closing;
-    bool finishing, shut; /* given up by stream_finish; shutdown sent */
-};
-
 static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *b);
 static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b);
 
-static void read_or_not(struct stream *s)
+static bool has_room(const struct stream *s)
 {
-    bool wanted = s->finishing || (s->events != NULL && !s->paused && buf_room(&s->in) > 0);
+    return stream_filtered(s) ? stream_filter_wants(s) : buf_room(&s->in) > 0;
+}
+
+void stream_read_or_not(struct stream *s)
+{
+    bool wanted = s->finishing || (s->events != NULL && !s->paused && has_room(s));
     bool want = wanted && !s->closing && !s->ended;
 
     if (want == s->reading)
@@ -58,6 +40,8 @@ static void on_closed(uv_handle_t *h)
     struct stream *s = h->data;
 
     s->magic = 0;
+    if (s->layer != NULL)
+        stream_filter_free(s);
     buf_release(&s->in);
     buf_release(&s->out);
     buf_release(&s->writing);
@@ -72,14 +56,16 @@ static void close_now(struct stream *s)
     s->events = NULL;
     timer_stop(&s->linger);
     loop_defer_cancel(&s->flush);
+    if (s->layer != NULL)
+        stream_filter_closing(s);
     uv_close(&s->uv.handle, on_closed);
 }
 
-static void end(struct stream *s, const char *error)
+void stream_end(struct stream *s, const char *error)
 {
     s->ended = true;
     s->failed = s->failed || error != NULL;
-    read_or_not(s);
+    stream_read_or_not(s);
     if (s->finishing) {
         if (s->failed || stream_pending(s) == 0)
             close_now(s);
@@ -96,13 +82,17 @@ static void fail(struct stream *s, int err)
             close_now(s);
         return;
     }
-    end(s, uv_strerror(err));
+    if (stream_filter_delays(s, uv_strerror(err)))
+        s->failed = true;
+    else
+        stream_end(s, uv_strerror(err));
 }
 
 static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *b)
 {
     struct stream *s = h->data;
-    size_t room = s->finishing ? LOOP_READ_MAX : buf_room(&s->in);
+    const struct buf *to = stream_filtered(s) ? &s->layer->raw_in : &s->in;
+    size_t room = s->finishing ? LOOP_READ_MAX : buf_room(to);
 
     (void)hint;
     *b = uv_buf_init(s->loop->read_buf, (unsigned)(room < LOOP_READ_MAX ? room : LOOP_READ_MAX));
@@ -115,16 +105,22 @@ static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
     if (n == 0)
         return;
     if (n < 0) {
-        if (n == UV_EOF)
-            end(s, NULL);
+        if (n == UV_EOF && stream_filtered(s) && !s->finishing)
+            stream_filter_input(s, SLICE_EMPTY);
+        else if (n == UV_EOF)
+            stream_end(s, NULL);
         else
             fail(s, (int)n);
         return;
     }
     if (s->finishing)
         return; /* thrown away */
+    if (stream_filtered(s)) {
+        stream_filter_input(s, slice_make(b->base, (size_t)n));
+        return;
+    }
     MTA_ASSERT(buf_add(&s->in, b->base, (size_t)n));
-    read_or_not(s);
+    stream_read_or_not(s);
     if (s->events != NULL)
         s->events->on_data(s->arg);
 }
@@ -148,6 +144,10 @@ static void drained(struct stream *s)
             s->events->on_drain(s->arg);
         return;
     }
+    if (!s->failed && stream_filtered(s) && stream_filter_finish(s)) {
+        flush_now(s);
+        return;
+    }
     if (s->ended || s->shut) {
         if (s->ended)
             close_now(s);
@@ -159,6 +159,14 @@ static void drained(struct stream *s)
         close_now(s);
 }
 
+/* What is to be written is of no more use. */
+static void drop_output(struct stream *s)
+{
+    buf_release(&s->out);
+    if (s->layer != NULL)
+        buf_release(&s->layer->raw_out);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
     struct stream *s = req->data;
@@ -168,38 +176,22 @@ static void on_written(uv_write_t *req, int status)
     if (s->closing)
         return;
     if (status < 0) {
-        buf_release(&s->out);
+        drop_output(s);
         fail(s, status);
-    } else if (buf_len(&s->out) > 0)
+    } else if (stream_pending(s) > 0)
         flush_now(s);
     else
         drained(s);
 }
 
-static void flush_now(void *arg)
+/* Hands to libuv what the kernel did not take. */
+static void write_rest(struct stream *s, struct buf *out)
 {
-    struct stream *s = arg;
     uv_buf_t b;
     int n;
 
-    if (s->closing || s->write.data != NULL)
-        return;
-    b = uv_buf_init((char *)buf_slice(&s->out).p, (unsigned)buf_len(&s->out));
-    n = buf_len(&s->out) > 0 && !s->failed ? uv_try_write(&s->uv.stream, &b, 1) : 0;
-    if (n < 0 && n != UV_EAGAIN) {
-        buf_release(&s->out);
-        fail(s, n);
-        return;
-    }
-    if (n > 0)
-        buf_consume(&s->out, (size_t)n);
-    if (buf_len(&s->out) == 0) {
-        buf_release(&s->out);
-        drained(s);
-        return;
-    }
-    s->writing = s->out;
-    s->out = (struct buf){0};
+    s->writing = *out;
+    *out = (struct buf){0};
     s->write.data = s;
     b = uv_buf_init(s->writing.data + s->writing.start, (unsigned)buf_len(&s->writing));
     n = uv_write(&s->write, &s->uv.stream, &b, 1, on_written);
@@ -207,6 +199,40 @@ static void flush_now(void *arg)
         s->write.data = NULL;
         fail(s, n);
     }
+}
+
+static void flush_now(void *arg)
+{
+    struct stream *s = arg;
+
+    if (s->closing || s->write.data != NULL)
+        return;
+    if (s->failed)
+        drop_output(s);
+    while (stream_pending(s) > 0) {
+        struct buf *out = stream_filtered(s) ? stream_filter_output(s) : &s->out;
+        uv_buf_t b = uv_buf_init((char *)buf_slice(out).p, (unsigned)buf_len(out));
+        int n = uv_try_write(&s->uv.stream, &b, 1);
+
+        if (n < 0 && n != UV_EAGAIN) {
+            drop_output(s);
+            fail(s, n);
+            return;
+        }
+        if (n > 0)
+            buf_consume(out, (size_t)n);
+        if (buf_len(out) > 0) {
+            write_rest(s, out);
+            return;
+        }
+        buf_release(out);
+    }
+    drained(s);
+}
+
+void stream_flush_later(struct stream *s)
+{
+    loop_defer(s->loop, &s->flush, flush_now, s);
 }
 
 /* ---- making ---- */
@@ -234,7 +260,7 @@ struct stream *stream_accept(struct loop *l, uv_stream_t *server, int *fd)
     }
     uv_fileno(&s->uv.handle, fd);
     uv_tcp_nodelay(&s->uv.tcp, 1);
-    read_or_not(s);
+    stream_read_or_not(s);
     return s;
 }
 
@@ -268,17 +294,31 @@ struct stream *stream_from_fd(struct loop *l, int fd)
         MTA_ASSERT(uv_tcp_open(&s->uv.tcp, fd) == 0);
     }
     s->uv.handle.data = s;
-    read_or_not(s);
+    stream_read_or_not(s);
     return s;
+}
+
+/* The owner can take more, or less, than before. */
+static void wants_input(struct stream *s)
+{
+    if (stream_filtered(s))
+        stream_filter_kick(s);
+    stream_read_or_not(s);
 }
 
 void stream_set_events(struct stream *s, const struct stream_events *ev, void *arg, size_t input_max)
 {
     OBJ_CHECK(s, STREAM_MAGIC);
+    if (s->layer != NULL && s->layer->holding) {
+        s->layer->owner_events = ev;
+        s->layer->owner_arg = arg;
+        s->layer->owner_input_max = input_max;
+        return;
+    }
     s->events = ev;
     s->arg = arg;
     s->in.max = input_max;
-    read_or_not(s);
+    wants_input(s);
 }
 
 /* ---- the owner's calls ---- */
@@ -293,19 +333,25 @@ void stream_consume(struct stream *s, size_t n)
     buf_consume(&s->in, n);
     if (buf_len(&s->in) == 0)
         buf_release(&s->in); /* an idle session holds no buffer */
-    read_or_not(s);
+    wants_input(s);
 }
 
 void stream_pause(struct stream *s)
 {
-    s->paused = true;
-    read_or_not(s);
+    if (s->layer != NULL && s->layer->holding)
+        s->layer->owner_paused = true;
+    else
+        s->paused = true;
+    wants_input(s);
 }
 
 void stream_resume(struct stream *s)
 {
-    s->paused = false;
-    read_or_not(s);
+    if (s->layer != NULL && s->layer->holding)
+        s->layer->owner_paused = false;
+    else
+        s->paused = false;
+    wants_input(s);
 }
 
 void stream_write(struct stream *s, struct slice text)
@@ -314,12 +360,19 @@ void stream_write(struct stream *s, struct slice text)
     if (s->closing || s->failed || text.n == 0)
         return;
     buf_add_slice(&s->out, text);
-    loop_defer(s->loop, &s->flush, flush_now, s);
+    stream_flush_later(s);
 }
 
 size_t stream_pending(const struct stream *s)
 {
-    return buf_len(&s->out) + buf_len(&s->writing);
+    size_t raw = s->layer == NULL ? 0 : buf_len(&s->layer->raw_out);
+
+    return buf_len(&s->out) + buf_len(&s->writing) + raw;
+}
+
+struct loop *stream_loop(const struct stream *s)
+{
+    return s->loop;
 }
 
 void stream_close(struct stream **sp)
@@ -354,8 +407,8 @@ void stream_finish(struct stream **sp, uint64_t linger_ms)
         return;
     }
     timer_start(s->loop, &s->linger, linger_ms, linger_over, s);
-    read_or_not(s);
-    loop_defer(s->loop, &s->flush, flush_now, s);
+    stream_read_or_not(s);
+    stream_flush_later(s);
 }
 
 /* ---- addresses ---- */
