@@ -22,13 +22,18 @@ enum tls_level {
 
 /* The parameters smtp_tls_* (or lmtp_tls_*) of a transport, under their suffix. Borrowed for tls_client_new. */
 struct tls_client_opts {
+    /* NULL is as "", or what the comment says. */
     const char *prefix; /* "smtp": for complaints, as in "smtp_tls_CAfile: ..." */
     const char *CAfile, *CApath;
     bool append_default_CA;
     const char *cert_file, *key_file, *eccert_file, *eckey_file, *chain_files;
-    const char *protocols, *mandatory_protocols;
-    const char *ciphers, *mandatory_ciphers, *exclude_ciphers, *mandatory_exclude_ciphers;
-    const char *verify_cert_match, *secure_cert_match, *fingerprint_cert_match, *fingerprint_digest;
+    const char *protocols, *mandatory_protocols; /* all of them */
+    const char *ciphers, *mandatory_ciphers;     /* medium */
+    const char *exclude_ciphers, *mandatory_exclude_ciphers;
+    const char *verify_cert_match; /* hostname */
+    const char *secure_cert_match; /* nexthop, dot-nexthop */
+    const char *fingerprint_cert_match;
+    const char *fingerprint_digest; /* sha256 */
     int scert_verifydepth;
     uint64_t session_cache_timeout_ms; /* 0: sessions are not resumed */
 };
@@ -45,12 +50,17 @@ struct tls_policy {
     const char *protocols; /* NULL: the parameter of the level */
     const char *ciphers;
     const char *exclude;
-    const char *servername; /* SNI: a name, "hostname" or "nexthop"; NULL: smtp_tls_servername */
+    const char *servername; /* SNI: a name, "hostname" or "nexthop" (of an address none is sent); NULL: none, so the
+                               caller puts smtp_tls_servername here where it is still NULL */
 };
 
 /* "may", "encrypt", ...; false: not a level. */
 bool tls_level_parse(struct slice word, enum tls_level *);
-/* The value of smtp_tls_policy_maps: "secure match=.example.com protocols=>=TLSv1.2". False, and why in err. */
+/*
+ * The value of smtp_tls_policy_maps: "secure match=.example.com protocols=>=TLSv1.2". False, and why in err; true, and
+ * perhaps "warning: text" in err. Lines. "dane" gives TLS_LEVEL_MAY and a warning; "dane-only" and "tafile=" are
+ * errors.
+ */
 bool tls_policy_parse(const char *text, struct arena *, struct tls_policy *, struct buf *err);
 
 struct tls_connect_opts {
@@ -63,11 +73,18 @@ struct tls_connect_opts {
 };
 
 /*
- * The client's handshake; as tls_accept. With OP_OK tls_stream_info says how far the peer is to be trusted
- * (TLS_PEER_VERIFIED: what the policy asks for holds): a peer that falls short of its policy is for the caller to
- * refuse.
+ * The client's handshake, by a policy whose level is not TLS_LEVEL_NONE; as tls_accept. The options are borrowed for
+ * the call; a reference to the tls_client is held while the stream lives. What the server sent in clear after its
+ * answer to STARTTLS is taken for TLS, and makes the handshake fail.
+ *
+ * With OP_OK tls_stream_info says how far the peer is to be trusted (TLS_PEER_VERIFIED: what the policy asks for holds;
+ * otherwise why_untrusted says why not): a peer that falls short of its policy is for the caller to refuse, see
+ * tls_policy_satisfied. With TLS 1.3 a server that requires a client certificate refuses us only afterwards: on_end
+ * with "the peer reports: certificate required".
  */
 void tls_connect(struct stream *, struct tls_client *, const struct tls_connect_opts *, struct op_scope *,
                  op_done_fn *done, void *owner);
+/* Is this peer good enough for the level? */
+bool tls_policy_satisfied(enum tls_level, const struct tls_info *);
 
 #endif
