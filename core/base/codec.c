@@ -1,4 +1,4 @@
-/* Small encodings: see codec.h. RFC 3461 section 4 (xtext), RFC 3629 (UTF-8). */
+/* Small encodings: see codec.h. RFC 3461 section 4 (xtext), RFC 4648 (base64), RFC 3629 (UTF-8). */
 #include "core/base/codec.h"
 
 static int hex_value(char c)
@@ -115,4 +115,64 @@ void codec_printable(char *text, size_t n, bool allow_utf8)
         }
         i += len;
     }
+}
+
+/* ---- base64 ---- */
+
+void codec_base64_encode(struct buf *out, struct slice in)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    for (size_t i = 0; i < in.n; i += 3) {
+        const unsigned char *p = (const unsigned char *)in.p + i;
+        size_t have = in.n - i;
+        unsigned bits = (unsigned)p[0] << 16 | (have > 1 ? (unsigned)p[1] << 8 : 0) | (have > 2 ? (unsigned)p[2] : 0);
+
+        buf_add_char(out, alphabet[bits >> 18]);
+        buf_add_char(out, alphabet[bits >> 12 & 63]);
+        buf_add_char(out, have > 1 ? alphabet[bits >> 6 & 63] : '=');
+        buf_add_char(out, have > 2 ? alphabet[bits & 63] : '=');
+    }
+}
+
+static int base64_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (ascii_digit(c))
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool codec_base64_decode(struct buf *out, struct slice in)
+{
+    size_t before = buf_len(out), pad = in.n > 0 && in.p[in.n - 1] == '=';
+
+    pad += pad == 1 && in.n > 1 && in.p[in.n - 2] == '=';
+    if (in.n % 4 != 0)
+        return false;
+    for (size_t i = 0; i < in.n; i += 4) {
+        size_t last = i + 4 == in.n ? pad : 0;
+        unsigned bits = 0;
+        char bytes[3];
+        bool ok = true;
+
+        for (size_t k = 0; k < 4; k++) {
+            int value = k < 4 - last ? base64_value(in.p[i + k]) : 0;
+
+            ok = ok && value >= 0;
+            bits = bits << 6 | (unsigned)(value & 63);
+        }
+        for (size_t k = 0; k < 3; k++)
+            bytes[k] = (char)(bits >> (16 - 8 * k) & 255);
+        /* The bits that the padding leaves over are zero: one text for one value. */
+        ok = ok && (last == 0 || (bits & (last == 1 ? 0xFFu : 0xFFFFu)) == 0);
+        if (!ok || !buf_add(out, bytes, 3 - last)) {
+            out->end = out->start + before;
+            return false;
+        }
+    }
+    return true;
 }

@@ -1,6 +1,8 @@
 /*
- * SASL in the SMTP client, by libsasl2's client mechanisms (on a worker thread, since they may block) and XOAUTH2 and
- * OAUTHBEARER, which are a token in a line and ours.
+ * SASL in the SMTP client, by libsasl2's client mechanisms (on a thread, since they may block) and XOAUTH2 and
+ * OAUTHBEARER, which are a token in a line and ours. Of what the server offers and the filter and options allow,
+ * libsasl2 takes the mechanism that it thinks strongest. A token is sent when the filter names its mechanism, or when
+ * no other mechanism is left, since what is configured as a password is seldom a token; OAUTHBEARER before XOAUTH2.
  */
 #ifndef MTA_AUTH_CLIENT_H
 #define MTA_AUTH_CLIENT_H
@@ -13,11 +15,12 @@ struct auth_client_exchange;
 /* What is wanted and what for. Copied. */
 struct auth_client_opts {
     const char *mechanisms;       /* what the server offers, "PLAIN LOGIN" */
-    const char *filter;           /* smtp_sasl_mechanism_filter, a list of names, ! excludes; "" is all */
+    const char *filter;           /* smtp_sasl_mechanism_filter: names, "!name", "static:any"; other tables are
+                                   * an error; "" is all */
     const char *security_options; /* smtp_sasl_security_options, or its tls variant: "noplaintext, noanonymous" */
     const char *host;             /* the server's name */
     const char *local_addr, *remote_addr; /* "192.0.2.1;25", as libsasl2 wants them; NULL: not known */
-    const char *user, *password;          /* the password is the token for XOAUTH2 and OAUTHBEARER */
+    const char *user, *password;          /* the password is the token for XOAUTH2 and OAUTHBEARER; wiped here */
     bool authzid;                         /* send_cyrus_sasl_authzid */
 };
 
@@ -31,7 +34,9 @@ struct auth_client_answer {
     enum auth_client_outcome outcome;
     const char *mechanism;
     const char *text;   /* base64; NULL: no initial response; "" as an initial response is sent as "=" */
-    const char *reason; /* never with a password in it */
+    const char *reason; /* never with a password in it; with SEND: why the server refused the token, else "" */
+    /* With SEND: 235 may be believed now. Not when the server has still to prove that it knows the password (SCRAM). */
+    bool complete;
 };
 
 /* The op's status is always OP_OK, its result a struct auth_client_answer, borrowed. Ended by auth_client_end. */

@@ -1,6 +1,7 @@
 /* xtext, UTF-8, printable text, queue ids. */
 #include "unit/cmocka_all.h"
 
+#include "core/base/assert.h"
 #include "core/base/codec.h"
 #include "core/base/id.h"
 
@@ -97,9 +98,62 @@ static void ids_increase_and_round_trip(void **unused)
     assert_false(id_parse(SLICE_LIT("0123456789ABCDEF01"), &parsed));
 }
 
+/* RFC 4648 section 10, and every byte at every place. */
+static void base64_there_and_back(void **unused)
+{
+    static const char *const pairs[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"}};
+    char all[258];
+
+    (void)unused;
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        struct buf text = {0}, back = {0};
+
+        codec_base64_encode(&text, slice_str(pairs[i][0]));
+        assert_string_equal(buf_cstr(&text), pairs[i][1]);
+        assert_true(codec_base64_decode(&back, slice_str(pairs[i][1])));
+        assert_string_equal(buf_cstr(&back), pairs[i][0]);
+        buf_release(&text);
+        buf_release(&back);
+    }
+    for (size_t i = 0; i < sizeof all; i++)
+        all[i] = (char)i;
+    for (size_t from = 0; from < 3; from++) {
+        struct slice in = slice_make(all + from, 256);
+        struct buf text = {0}, back = {0};
+
+        codec_base64_encode(&text, in);
+        assert_true(codec_base64_decode(&back, buf_slice(&text)));
+        assert_true(slice_eq(buf_slice(&back), in));
+        buf_release(&text);
+        buf_release(&back);
+    }
+}
+
+static void base64_has_one_way_to_write_a_value(void **unused)
+{
+    static const char *const bad[] = {"A",    "AA",   "AAA",      "AAAAA",    "=",     "====", "A===", "AA=A",
+                                      "AB==", "AAB=", "AA==AAAA", "AAA=AAAA", "AAA\n", "AA-_", "A A="};
+    struct buf out = {0};
+
+    (void)unused;
+    buf_add_str(&out, "before");
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_false(codec_base64_decode(&out, slice_str(bad[i])));
+        assert_string_equal(buf_cstr(&out), "before");
+    }
+    buf_release(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(base64_there_and_back),          cmocka_unit_test(base64_has_one_way_to_write_a_value),
         cmocka_unit_test(xtext_round_trip_of_every_byte), cmocka_unit_test(bad_xtext_leaves_the_output_alone),
         cmocka_unit_test(utf8_is_what_rfc_3629_says),     cmocka_unit_test(printable_text_cannot_end_a_line),
         cmocka_unit_test(ids_increase_and_round_trip),
