@@ -1,7 +1,14 @@
 /* Back-off, expiry and concurrency windows: see backoff.h. Called by the scheduler alone. */
 #include "core/queue/backoff.h"
 
+#include "core/base/assert.h"
+#include "core/base/slice.h"
+
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define ROUNDING 1e-6 /* so that ten tenths are one */
 
 #define JUMP_US 60000000 /* less is a clock that is set right, or a loop that was busy */
 
@@ -64,32 +71,84 @@ uint64_t backoff_clock_arrival_us(const struct backoff_clock *c, uint64_t arriva
     return arrival_us;
 }
 
-void backoff_window_open(struct backoff_window *w, uint32_t initial, uint32_t limit)
+bool backoff_feedback_parse(const char *text, struct backoff_feedback *f)
 {
-    if (limit > 0 && initial > limit)
-        initial = limit;
-    w->initial = initial > 0 ? initial : 1;
-    w->limit = limit;
+    static const struct {
+        const char *word;
+        enum backoff_per per;
+    } words[] = {{"concurrency", BACKOFF_PER_CONCURRENCY}, {"sqrt_concurrency", BACKOFF_PER_SQRT_CONCURRENCY}};
+    struct slice all = slice_str(text), per;
+    size_t slash = slice_find(all, '/');
+    char number[32], *end;
+    struct slice amount = slice_trim(slice_head(all, slash));
+
+    if (amount.n == 0 || amount.n >= sizeof number)
+        return false;
+    memcpy(number, amount.p, amount.n);
+    number[amount.n] = '\0';
+    f->amount = strtod(number, &end);
+    f->per = BACKOFF_PER_RESULT;
+    if (*end != '\0' || !(f->amount >= 0 && f->amount <= 1))
+        return false;
+    if (slash == SLICE_NOT_FOUND)
+        return true;
+    per = slice_trim(slice_from(all, slash + 1));
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (slice_eq(per, slice_str(words[i].word))) {
+            f->per = words[i].per;
+            return true;
+        }
+    return false;
+}
+
+static double change(const struct backoff_feedback *f, double size)
+{
+    switch (f->per) {
+    case BACKOFF_PER_RESULT: return f->amount;
+    case BACKOFF_PER_CONCURRENCY: return f->amount / size;
+    case BACKOFF_PER_SQRT_CONCURRENCY: return f->amount / sqrt(size);
+    }
+    return 0;
+}
+
+static void bound(struct backoff_window *w)
+{
+    if (w->limit > 0 && w->size > w->limit)
+        w->size = w->limit;
+    if (w->size < 1)
+        w->size = 1;
+}
+
+void backoff_window_open(struct backoff_window *w)
+{
+    w->failed = 0;
     w->size = w->initial;
+    bound(w);
 }
 
 void backoff_window_success(struct backoff_window *w, uint32_t running)
 {
-    if (w->size < 1 || w->size >= (double)running + w->initial)
+    w->failed = 0;
+    if (w->size == 0 || w->size >= (double)running + w->initial)
         return;
-    w->size += 1 / w->size;
-    if (w->limit > 0 && w->size > w->limit)
-        w->size = w->limit;
+    w->size += change(&w->positive, w->size);
+    bound(w);
 }
 
 void backoff_window_failure(struct backoff_window *w)
 {
-    w->size -= 1;
-    if (w->size < 1)
+    if (w->size == 0)
+        return;
+    w->failed += 1 / w->size;
+    if (w->cohort_limit > 0 && w->failed >= w->cohort_limit - ROUNDING) {
         w->size = 0;
+        return;
+    }
+    w->size -= change(&w->negative, w->size);
+    bound(w);
 }
 
 uint32_t backoff_window_size(const struct backoff_window *w)
 {
-    return (uint32_t)w->size;
+    return (uint32_t)(w->size + ROUNDING);
 }

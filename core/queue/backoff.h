@@ -36,16 +36,33 @@ int64_t backoff_clock_look(struct backoff_clock *, uint64_t wall_us, uint64_t mo
 /* When mail that came at arrival_us would have come by the wall clock as it goes now. */
 uint64_t backoff_clock_arrival_us(const struct backoff_clock *, uint64_t arrival_us);
 
+/* By how much one result changes a window of a given size: SCHEDULER_README's "1", "0.5", "1/concurrency". */
+enum backoff_per {
+    BACKOFF_PER_RESULT,
+    BACKOFF_PER_CONCURRENCY,
+    BACKOFF_PER_SQRT_CONCURRENCY,
+};
+struct backoff_feedback {
+    double amount; /* 0 to 1 */
+    enum backoff_per per;
+};
+/* "number", "number / concurrency", "number / sqrt_concurrency"; false: none of them. */
+bool backoff_feedback_parse(const char *text, struct backoff_feedback *);
+
 /*
- * The concurrency window of a destination. It opens by 1/size with each success, so by about one for each round of
- * deliveries, and only while it is in use; it closes by one with each failure of the destination.
+ * The concurrency window of a destination: it opens with each success, only while it is in use, and closes with each
+ * failure of the destination. It is shut (the destination is dead) when as many deliveries have failed in a row as
+ * cohort_limit windows hold; never with 0. The limits may be changed at any time.
  */
 struct backoff_window {
-    double size;
+    double size, failed;     /* failed: windows full of failures since the last success */
     uint32_t initial, limit; /* limit 0: none */
+    uint32_t cohort_limit;
+    struct backoff_feedback positive, negative;
 };
 
-void backoff_window_open(struct backoff_window *, uint32_t initial, uint32_t limit);
+/* Opens it to its initial size, within its limit. */
+void backoff_window_open(struct backoff_window *);
 /* `running`: deliveries to the destination that were going on, the successful one included. */
 void backoff_window_success(struct backoff_window *, uint32_t running);
 void backoff_window_failure(struct backoff_window *);

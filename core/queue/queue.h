@@ -84,6 +84,9 @@ struct queue_due {
     size_t limit;
     const uint64_t *busy;
     size_t nbusy;
+    const char *const *crowded; /* domains in lower case: recipients of theirs are passed over */
+    size_t ncrowded;
+    uint64_t from_us; /* what was due before is known to be busy or of crowded domains */
     bool reports;
 };
 /* Result of OP_OK: struct queue_batch, whose envelopes hold only the due recipients. OP_TEMPFAIL: const struct status *
@@ -92,6 +95,8 @@ struct queue_batch {
     const struct envelope *const *messages;
     size_t count;
     uint64_t damaged;        /* a message that is due and cannot be read; 0: none */
+    uint64_t looked_to_us;   /* all that was due before this time has been looked at; 0: nothing was */
+    bool passed_over;        /* there are recipients of crowded domains */
     uint64_t next_due_us;    /* when the earliest recipient not in this batch is due; 0: none */
     const uint64_t *reports; /* messages that wait for one, at most QUEUE_REPORTS_MOST; may be in `messages` too */
     size_t nreports;
@@ -159,6 +164,15 @@ struct queue_reported {
  */
 void queue_commit_report(struct queue *, struct op_scope *, const struct queue_reported *, struct queue_writer **report,
                          const struct envelope *report_envelope, op_done_fn *done, void *owner);
+/*
+ * How much there is. Result of OP_OK: struct queue_totals; OP_TEMPFAIL: const struct status *;
+ * OP_TIMEOUT after 5 s.
+ */
+struct queue_totals {
+    uint64_t messages;
+    uint64_t rcpts; /* that are to be tried */
+};
+void queue_count(struct queue *, struct op_scope *, op_done_fn *done, void *owner);
 /* Another hook: a message has left the queue. Comes before the callback of the call that removed it. NULL: no hook. */
 void queue_on_remove(struct queue *, void (*fn)(void *arg, uint64_t qid), void *arg);
 

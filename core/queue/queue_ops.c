@@ -7,6 +7,8 @@
 #include "core/base/log.h"
 #include "core/queue/queue_int.h"
 
+#define COUNT_MS 5000 /* a person waits for it */
+
 /* A query, its arguments and its answer. */
 struct query {
     struct op op;
@@ -19,6 +21,7 @@ struct query {
         struct queue_batch batch;
         struct queue_piece piece;
         struct queue_reports reports;
+        struct queue_totals totals;
     } result;
 };
 
@@ -94,11 +97,15 @@ void queue_load_due(struct queue *q, struct op_scope *scope, const struct queue_
     static const struct queue_job_kind kind = {.name = "looking for due recipients", .run = due_run};
     struct query *r = query_new(q, scope, "queue due", done, owner);
     uint64_t *busy = arena_new_array(&r->arena, due->nbusy, sizeof *busy);
+    const char **crowded = arena_new_array(&r->arena, due->ncrowded, sizeof *crowded);
 
     r->due = *due;
     if (due->nbusy > 0)
         memcpy(busy, due->busy, due->nbusy * sizeof *busy);
     r->due.busy = busy;
+    for (size_t i = 0; i < due->ncrowded; i++)
+        crowded[i] = arena_strdup(&r->arena, due->crowded[i]);
+    r->due.crowded = crowded;
     queue_submit_read(q, &r->job, &kind, query_done);
 }
 
@@ -141,6 +148,23 @@ void queue_load_reports(struct queue *q, struct op_scope *scope, uint64_t qid, o
     struct query *r = query_new(q, scope, "queue reports", done, owner);
 
     r->qid = qid;
+    queue_submit_read(q, &r->job, &kind, query_done);
+}
+
+/* ---- how much there is ---- */
+
+static bool count_run(struct queue_job *job, struct queue_sql *db)
+{
+    return queue_sql_count(db, &query_of(job)->result.totals);
+}
+
+void queue_count(struct queue *q, struct op_scope *scope, op_done_fn *done, void *owner)
+{
+    static const struct queue_job_kind kind = {.name = "counting", .run = count_run};
+
+    struct query *r = NEW(struct query);
+
+    op_start(&r->op, q->loop, scope, "queue count", COUNT_MS, done, owner, query_release);
     queue_submit_read(q, &r->job, &kind, query_done);
 }
 

@@ -58,6 +58,8 @@ bool queue_sql_find_due(struct queue_sql *, struct arena *, const struct queue_d
 bool queue_sql_read(struct queue_sql *, struct arena *, uint64_t qid, unsigned index, struct queue_piece *,
                     bool *message, bool *content);
 bool queue_sql_find_reports(struct queue_sql *, struct arena *, uint64_t qid, struct queue_reports *);
+/* See queue_count. */
+bool queue_sql_count(struct queue_sql *, struct queue_totals *);
 /* The greatest qid there has been, or the mark; 0 in a new queue. */
 bool queue_sql_last_qid(struct queue_sql *, uint64_t *qid);
 

@@ -260,7 +260,9 @@ struct due_walk {
     const struct envelope **messages;
     size_t count, cap;
     size_t rcpts;
-    struct map seen;  /* qids in `messages` */
+    struct map seen; /* qids in `messages` */
+    uint64_t looked_to_us;
+    bool passed_over;
     bool more;        /* there are due recipients beyond the limit */
     uint64_t damaged; /* a message that cannot be delivered; 0: none */
 };
@@ -284,6 +286,16 @@ static void sort_busy(struct due_walk *w)
 static bool is_busy(const struct due_walk *w, uint64_t qid)
 {
     return w->due->nbusy > 0 && bsearch(&qid, w->busy, w->due->nbusy, sizeof qid, compare_qids) != NULL;
+}
+
+static bool is_crowded(struct due_walk *w, const char *address)
+{
+    const char *at = address != NULL ? strrchr(address, '@') : NULL;
+
+    for (size_t i = 0; at != NULL && i < w->due->ncrowded; i++)
+        if (slice_ieq(slice_str(at + 1), slice_str(w->due->crowded[i])))
+            return true;
+    return false;
 }
 
 static bool take_message(struct due_walk *w, uint64_t qid)
@@ -310,7 +322,7 @@ static bool take_message(struct due_walk *w, uint64_t qid)
 /* Goes through due recipients in order of time and takes each message with all of its that are due. */
 static bool walk(struct due_walk *w, enum queue_statement which, uint64_t bound_us)
 {
-    sqlite3_stmt *s = QUERY(w->q, which, INT(bound_us));
+    sqlite3_stmt *s = QUERY(w->q, which, INT(bound_us), INT(w->due->from_us));
     bool ok = true;
     int got = 0;
 
@@ -320,8 +332,13 @@ static bool walk(struct due_walk *w, enum queue_statement which, uint64_t bound_
 
         if (is_busy(w, qid) || map_get(&w->seen, key) != NULL)
             continue;
+        if (which == QUEUE_SQL_DUE_CROWDED && is_crowded(w, (const char *)sqlite3_column_text(s, 2))) {
+            w->passed_over = true;
+            continue;
+        }
         if (w->rcpts >= w->due->limit) {
             w->more = true;
+            w->looked_to_us = column_u64(s, 1);
             break;
         }
         map_put(&w->seen, key, w);
@@ -370,13 +387,16 @@ bool queue_sql_find_due(struct queue_sql *q, struct arena *a, const struct queue
     bool ok;
 
     sort_busy(&w);
-    ok = walk(&w, QUEUE_SQL_DUE, due->now_us) && walk(&w, QUEUE_SQL_DUE_FAR, due->horizon_us) && find_next(&w, batch) &&
+    ok = walk(&w, due->ncrowded > 0 ? QUEUE_SQL_DUE_CROWDED : QUEUE_SQL_DUE, due->now_us) &&
+         walk(&w, QUEUE_SQL_DUE_FAR, due->horizon_us) && find_next(&w, batch) &&
          (!due->reports || list_reports(&w, batch));
 
     map_clear(&w.seen);
     batch->messages = w.messages;
     batch->count = w.count;
     batch->damaged = w.damaged;
+    batch->passed_over = w.passed_over;
+    batch->looked_to_us = w.more && w.looked_to_us < due->now_us ? w.looked_to_us : due->now_us;
     return ok;
 }
 
@@ -406,6 +426,17 @@ bool queue_sql_find_reports(struct queue_sql *q, struct arena *a, uint64_t qid, 
     }
     out->reports = reports;
     return got == 0;
+}
+
+bool queue_sql_count(struct queue_sql *q, struct queue_totals *out)
+{
+    sqlite3_stmt *s = queue_sql_query(q, QUEUE_SQL_TOTALS, NULL, 0);
+
+    if (queue_sql_next(q, s) <= 0)
+        return false;
+    *out = (struct queue_totals){.messages = column_u64(s, 0), .rcpts = column_u64(s, 1)};
+    sqlite3_reset(s);
+    return true;
 }
 
 /* ---- content ---- */

@@ -19,6 +19,7 @@
 #define RETRY_MOST_MS   10000 /* after the database failed */
 #define MORE_REPORTS_MS 1000  /* until the next part of many messages that wait for reports */
 #define LEAST_PAUSE_MS  200 /* between two loads without backlog: recipients due soon after each other come together */
+#define LOOK_BACK_US    10000000 /* what is committed later may have come so much earlier */
 #define CLOCK_SLACK_US  60000000 /* a clock set back by less than this is no reason to try again early */
 
 static struct slice qid_key(const uint64_t *qid)
@@ -52,7 +53,7 @@ static size_t loaded_quota(const struct scheduler *s)
 
 static bool room_for_fresh(const struct scheduler *s, size_t nrcpts)
 {
-    if (s->fresh + s->loaded + nrcpts > s->config.active_limit)
+    if (s->fresh + s->loaded + (s->loading ? s->load_room : 0) + nrcpts > s->config.active_limit)
         return false;
     return !s->backlog || s->fresh + nrcpts <= s->config.active_limit / 2;
 }
@@ -93,6 +94,7 @@ static void on_run(void *arg)
 
     timer_start(s->loop, &s->run, s->config.queue_run_delay_ms, on_run, s);
     scheduler_now_us(s);
+    s->due_from_us = 0;
     s->reports_wanted = true;
     s->wanted = true;
     scheduler_feed(s);
@@ -144,6 +146,8 @@ static void on_loaded(void *owner, enum op_status status, const void *result)
     if (status == OP_OK) {
         s->backlog = batch->next_due_us != 0 && batch->next_due_us <= clock_wall_us();
         s->wanted = s->wanted || s->backlog;
+        if (batch->passed_over)
+            s->due_from_us = batch->looked_to_us > LOOK_BACK_US ? batch->looked_to_us - LOOK_BACK_US : 0;
         take_batch(s, batch);
         if (!s->backlog)
             set_due_timer(s, batch->next_due_us);
@@ -168,16 +172,21 @@ static uint64_t *list_busy(struct scheduler *s)
 
 static void load(struct scheduler *s, size_t room)
 {
+    struct arena scratch = {0};
     struct queue_due due = {.now_us = clock_wall_us(), .limit = room, .reports = s->reports_wanted};
     uint64_t *busy = list_busy(s);
 
     due.horizon_us = due.now_us + s->config.maximal_backoff_ms * 1000 + CLOCK_SLACK_US;
     due.busy = busy;
     due.nbusy = s->messages.count;
+    due.ncrowded = crowd_list(s, &scratch, &due.crowded);
+    due.from_us = due.ncrowded > 0 ? s->due_from_us : 0;
     s->loading = true;
+    s->load_room = room;
     s->wanted = s->reports_wanted = false;
     queue_load_due(s->queue, &s->scope, &due, on_loaded, s);
     mem_free(busy);
+    arena_clear(&scratch);
 }
 
 void scheduler_feed(struct scheduler *s)
@@ -197,7 +206,7 @@ static void on_commit(void *arg, const struct envelope *e)
 {
     struct scheduler *s = arg;
 
-    if (s->draining)
+    if (s->draining || crowd_turns_away(s, e))
         return;
     if (room_for_fresh(s, e->nrcpts)) {
         active_new(s, e, true);
@@ -226,8 +235,10 @@ static void on_remove(void *arg, uint64_t qid)
 void scheduler_reload(struct scheduler *s, const struct scheduler_config *config)
 {
     mem_free(s->syslog_name);
+    mem_free(s->defer_transports);
     s->config = *config;
     s->config.syslog_name = s->syslog_name = mem_strdup(config->syslog_name);
+    s->config.defer_transports = s->defer_transports = mem_strdup(config->defer_transports);
     if (s->config.active_limit == 0)
         s->config.active_limit = 1;
     s->retry_ms = config->minimal_backoff_ms < RETRY_MOST_MS ? config->minimal_backoff_ms : RETRY_MOST_MS;
@@ -270,7 +281,7 @@ static void tell_drained(void *arg)
 
 void scheduler_check_drained(struct scheduler *s)
 {
-    if (s->draining && s->drained != NULL && list_empty(&s->attempts) && s->unrecorded == 0 && s->reporting == 0)
+    if (s->draining && s->drained != NULL && attempts_may_be_cut_off(s) && s->unrecorded == 0 && s->reporting == 0)
         loop_defer(s->loop, &s->drained_task, tell_drained, s);
 }
 
@@ -316,6 +327,14 @@ void scheduler_free(struct scheduler **sp)
     dest_drop_all(s);
     drop_messages(s);
     map_clear(&s->since);
+    crowd_clear(s);
+    mem_free(s->defer_transports);
     mem_free(s->syslog_name);
     mem_free(s);
+}
+
+struct scheduler_counts scheduler_count(const struct scheduler *s)
+{
+    return (struct scheduler_counts){
+        .messages = s->messages.count, .rcpts = s->fresh + s->loaded, .deliveries = dest_attempts(s)};
 }

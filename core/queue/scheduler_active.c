@@ -58,6 +58,8 @@ static void leave(struct active *m)
 
     map_remove(&s->messages, slice_make(&m->qid, sizeof m->qid));
     *counted -= m->nrcpts;
+    for (size_t i = 0; i < m->nrcpts; i++)
+        crowd_leave(s, m->rcpts[i].rcpt->addr);
     if (!m->removed)
         scheduler_wake(s, m->deferred ? RELOAD_MS : 0);
     active_free(m);
@@ -216,7 +218,7 @@ static enum envelope_action action_of(const struct active *m, const struct envel
         return ENVELOPE_ACTION_NONE;
     if (outcome == QUEUE_DEFERRED)
         return is_late(m, rcpt, now_us) ? ENVELOPE_ACTION_DELAYED : ENVELOPE_ACTION_NONE;
-    if ((rcpt->notify & ENVELOPE_NOTIFY_SUCCESS) == 0)
+    if ((rcpt->notify & ENVELOPE_NOTIFY_SUCCESS) == 0 || result->reports_itself)
         return ENVELOPE_ACTION_NONE;
     return result->relayed ? ENVELOPE_ACTION_RELAYED : ENVELOPE_ACTION_DELIVERED;
 }
@@ -297,16 +299,36 @@ static void defer_unrouted(struct active_rcpt *r, bool routed)
     active_defer(r, &why);
 }
 
+/* Is it one of defer_transports? */
+static bool waits(const struct scheduler *s, const struct scheduler_route *route)
+{
+    struct slice rest = s->defer_transports != NULL ? slice_str(s->defer_transports) : SLICE_EMPTY, name;
+
+    while ((name = slice_token(&rest, ", \t\r\n")).n > 0)
+        if (slice_eq(name, slice_str(route->transport)))
+            return true;
+    return false;
+}
+
 static void on_route(void *owner, enum op_status status, const void *result)
 {
     struct active_rcpt *r = owner;
+    const struct scheduler_route *route = result;
     struct active *m = r->message;
 
     m->routed++;
-    if (status == OP_OK)
-        r->dest = dest_ref(m->scheduler, result, r);
-    if (r->dest == NULL)
-        defer_unrouted(r, status == OP_OK);
+    if (status == OP_OK && waits(m->scheduler, route)) {
+        const struct status why = status_reply(STATUS_DELIVERY_DEFERRED, 451, "4.3.2", "deferred transport");
+
+        active_defer(r, &why);
+    } else {
+        if (status == OP_OK) {
+            r->dest = dest_ref(m->scheduler, route, r);
+            r->sender = arena_strdup(&m->arena, route->sender);
+        }
+        if (r->dest == NULL)
+            defer_unrouted(r, status == OP_OK);
+    }
     if (m->routed == m->nrcpts)
         dest_assign(m);
     else
@@ -320,7 +342,7 @@ static void ask_routes(struct active *m)
     while (m->asked < m->nrcpts && m->asked - m->routed < ROUTES_AT_ONCE) {
         struct active_rcpt *r = &m->rcpts[m->asked++];
 
-        hooks->route(hooks->ctx, &m->scope, r->rcpt->addr, on_route, r);
+        hooks->route(hooks->ctx, &m->scope, m->envelope->sender, r->rcpt, on_route, r);
     }
 }
 
@@ -370,6 +392,8 @@ void active_new(struct scheduler *s, const struct envelope *e, bool fresh)
     copy_in(m, e);
     m->fresh = fresh;
     *(fresh ? &s->fresh : &s->loaded) += m->nrcpts;
+    for (size_t i = 0; i < m->nrcpts; i++)
+        crowd_enter(s, m->rcpts[i].rcpt->addr);
     snprintf(text, sizeof text, "size=%" PRIu64 ", nrcpt=%zu (queue active)", e->size, m->nrcpts);
     log_message(m, LOG_QUEUE_ACTIVE, text);
     ask_routes(m);

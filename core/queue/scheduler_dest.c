@@ -10,6 +10,9 @@
 #include "core/base/alloc.h"
 #include "core/queue/scheduler_int.h"
 
+#define PATIENCE_MS 250 /* most servers that are there have answered a connection by then */
+#define ASIDE_MOST  10  /* times the process limit */
+
 struct transport {
     struct list link;
     struct scheduler *scheduler;
@@ -18,6 +21,8 @@ struct transport {
     struct map dests;
     struct list ready; /* destinations with something to start and room in their window */
     uint32_t running;
+    uint32_t aside;    /* attempts that have looked for a connection for long, which are not in `running` */
+    struct timer pace; /* transport_rate_delay */
 };
 
 struct dest {
@@ -30,8 +35,9 @@ struct dest {
     uint32_t running;
     size_t refs; /* recipients */
     struct timer dead;
-    struct status *why;      /* the last failure of the destination; NULL: none yet */
-    struct entry *gathering; /* of the message that is being assigned */
+    struct timer pace;          /* destination_rate_delay */
+    struct status *why;         /* the last failure of the destination; NULL: none yet */
+    struct entry *gathering[2]; /* of the message that is being assigned: with its sender, with one of the route */
 };
 
 struct attempt {
@@ -42,6 +48,8 @@ struct attempt {
     struct active_rcpt **rcpts; /* NULL where the result was told */
     size_t told;
     bool failed; /* the destination did */
+    bool aside;
+    struct timer patience; /* it looks for a connection */
 };
 
 /* ---- transports and destinations ---- */
@@ -73,6 +81,18 @@ static struct slice dest_key(struct arena *a, const struct transport *t, const c
     return slice_make(arena_printf(a, "%s %s", nexthop, addr), n + 1 + strlen(addr));
 }
 
+/* As configured now; the window keeps its size. */
+static void take_limits(struct dest *d)
+{
+    const struct scheduler_limits *limits = &d->transport->limits;
+
+    d->window.initial = limits->initial_concurrency;
+    d->window.limit = limits->rate_delay_ms > 0 ? 1 : limits->concurrency_limit;
+    d->window.cohort_limit = limits->cohort_limit;
+    d->window.positive = limits->positive;
+    d->window.negative = limits->negative;
+}
+
 static struct dest *dest_new(struct transport *t, const char *nexthop, struct slice key)
 {
     struct dest *d = NEW(struct dest);
@@ -81,7 +101,8 @@ static struct dest *dest_new(struct transport *t, const char *nexthop, struct sl
     d->nexthop = mem_strdup(nexthop);
     d->key = slice_make(mem_dup(key.p, key.n), key.n);
     list_init(&d->waiting);
-    backoff_window_open(&d->window, t->limits.initial_concurrency, t->limits.concurrency_limit);
+    take_limits(d);
+    backoff_window_open(&d->window);
     map_put(&t->dests, d->key, d);
     return d;
 }
@@ -89,6 +110,7 @@ static struct dest *dest_new(struct transport *t, const char *nexthop, struct sl
 static void dest_free(struct dest *d)
 {
     timer_stop(&d->dead);
+    timer_stop(&d->pace);
     list_remove(&d->ready);
     mem_free((void *)d->key.p);
     mem_free(d->nexthop);
@@ -96,10 +118,10 @@ static void dest_free(struct dest *d)
     mem_free(d);
 }
 
-/* A destination is forgotten when nothing refers to it, unless it is dead: that is remembered for its time. */
+/* A destination is forgotten when nothing refers to it, unless it is dead or to be left alone for a time. */
 static void dest_forget(struct dest *d)
 {
-    if (d->refs > 0 || d->running > 0 || timer_active(&d->dead))
+    if (d->refs > 0 || d->running > 0 || timer_active(&d->dead) || timer_active(&d->pace))
         return;
     map_remove(&d->transport->dests, d->key);
     dest_free(d);
@@ -121,7 +143,7 @@ struct dest *dest_ref(struct scheduler *s, const struct scheduler_route *route, 
     d = map_get(&t->dests, key);
     if (d == NULL)
         d = dest_new(t, route->nexthop, key);
-    d->window.limit = limits.concurrency_limit;
+    take_limits(d);
     d->refs++;
     arena_clear(&scratch);
     return d;
@@ -140,7 +162,10 @@ static void dispatch(void *arg);
 
 static bool can_start(const struct dest *d)
 {
-    return !list_empty(&d->waiting) && d->running < backoff_window_size(&d->window);
+    uint32_t window =
+        d->window.limit > 0 && d->window.size > d->window.limit ? d->window.limit : backoff_window_size(&d->window);
+
+    return !list_empty(&d->waiting) && d->running < window && !timer_active(&d->pace);
 }
 
 /* Puts a destination where its transport finds it, if it can start something. */
@@ -164,17 +189,18 @@ static void suspend(struct active_rcpt *r, const struct status *why)
     active_defer(r, &status);
 }
 
-static struct entry *gather(struct active *m, struct dest *d)
+static struct entry *gather(struct active *m, struct dest *d, const char *sender)
 {
-    struct entry *e = d->gathering;
+    struct entry **gathering = &d->gathering[sender != NULL], *e = *gathering;
 
-    if (e != NULL && e->message == m)
+    if (e != NULL && (sender == NULL || strcmp(e->sender, sender) == 0))
         return e;
     e = ARENA_NEW(&m->arena, struct entry);
     e->message = m;
+    e->sender = sender;
     e->end = &e->first;
     list_append(&d->waiting, &e->link);
-    d->gathering = e;
+    *gathering = e;
     return e;
 }
 
@@ -191,7 +217,7 @@ void dest_assign(struct active *m)
             suspend(r, d->why);
             continue;
         }
-        e = gather(m, d);
+        e = gather(m, d, r->sender);
         *e->end = r;
         e->end = &r->next;
     }
@@ -199,7 +225,7 @@ void dest_assign(struct active *m)
         struct dest *d = m->rcpts[i].dest;
 
         if (d != NULL) {
-            d->gathering = NULL;
+            d->gathering[0] = d->gathering[1] = NULL;
             make_ready(d);
         }
     }
@@ -229,6 +255,15 @@ static size_t count_rcpts(const struct entry *e, uint32_t limit)
     return n;
 }
 
+static const struct envelope *from_sender(struct arena *a, const struct envelope *bare, const char *sender)
+{
+    struct envelope *copy = ARENA_NEW(a, struct envelope);
+
+    *copy = *bare;
+    copy->sender = arena_strdup(a, sender);
+    return copy;
+}
+
 static struct attempt *attempt_new(struct dest *d, struct entry *e)
 {
     struct transport *t = d->transport;
@@ -243,7 +278,7 @@ static struct attempt *attempt_new(struct dest *d, struct entry *e)
     v->rcpts = arena_new_array(&v->arena, n, sizeof *v->rcpts);
     for (size_t i = 0; i < n; i++)
         v->rcpts[i] = *a->rcpts[i]->rcpt;
-    v->message = &e->message->bare;
+    v->message = e->sender == NULL ? &e->message->bare : from_sender(&v->arena, &e->message->bare, e->sender);
     v->transport = arena_strdup(&v->arena, t->name);
     v->nexthop = arena_strdup(&v->arena, d->nexthop);
     v->active_us = e->message->active_us;
@@ -269,6 +304,22 @@ static void start_one(struct dest *d)
     s->hooks.deliver(s->hooks.ctx, &a->delivery);
 }
 
+static void on_transport_paced(void *arg)
+{
+    struct scheduler *s = ((struct transport *)arg)->scheduler;
+
+    if (!s->draining)
+        loop_defer(s->loop, &s->dispatch, dispatch, s);
+}
+
+/* May it start another delivery now? */
+static bool transport_may(const struct transport *t)
+{
+    uint32_t limit = t->limits.process_limit;
+
+    return (limit == 0 || (t->running < limit && t->aside / ASIDE_MOST < limit)) && !timer_active(&t->pace);
+}
+
 static void dispatch(void *arg)
 {
     struct scheduler *s = arg;
@@ -277,16 +328,64 @@ static void dispatch(void *arg)
     {
         struct transport *t = LIST_ITEM(it, struct transport, link);
 
-        while (!s->draining && !list_empty(&t->ready) &&
-               (t->limits.process_limit == 0 || t->running < t->limits.process_limit)) {
+        while (!s->draining && !list_empty(&t->ready) && transport_may(t)) {
             struct dest *d = LIST_ITEM(list_shift(&t->ready), struct dest, ready);
 
-            if (can_start(d))
+            if (can_start(d)) {
                 start_one(d);
+                if (t->limits.transport_rate_delay_ms > 0)
+                    timer_start(s->loop, &t->pace, t->limits.transport_rate_delay_ms, on_transport_paced, t);
+            }
             if (can_start(d))
                 list_append(&t->ready, &d->ready);
         }
     }
+}
+
+/* ---- connecting ---- */
+
+static void on_no_connection(void *arg)
+{
+    struct attempt *a = arg;
+    struct transport *t = a->dest->transport;
+    struct scheduler *s = t->scheduler;
+
+    a->aside = true;
+    t->running--;
+    t->aside++;
+    if (!list_empty(&t->ready) && !s->draining)
+        loop_defer(s->loop, &s->dispatch, dispatch, s);
+    scheduler_check_drained(s);
+}
+
+static void come_back(struct attempt *a)
+{
+    timer_stop(&a->patience);
+    if (!a->aside)
+        return;
+    a->aside = false;
+    a->dest->transport->aside--;
+    a->dest->transport->running++;
+}
+
+bool attempts_may_be_cut_off(const struct scheduler *s)
+{
+    LIST_FOREACH(it, &s->attempts)
+    if (!LIST_ITEM(it, const struct attempt, link)->aside)
+        return false;
+    return true;
+}
+
+void delivery_connecting(struct delivery *v, bool connecting)
+{
+    struct attempt *a = CONTAINER_OF(v, struct attempt, delivery);
+
+    if (a->dest == NULL)
+        return;
+    if (!connecting)
+        come_back(a);
+    else if (!a->aside && !timer_active(&a->patience))
+        timer_start(a->dest->transport->scheduler->loop, &a->patience, PATIENCE_MS, on_no_connection, a);
 }
 
 /* ---- ending ---- */
@@ -295,7 +394,16 @@ static void on_revived(void *arg)
 {
     struct dest *d = arg;
 
-    backoff_window_open(&d->window, d->transport->limits.initial_concurrency, d->transport->limits.concurrency_limit);
+    take_limits(d);
+    backoff_window_open(&d->window);
+    dest_forget(d);
+}
+
+static void on_paced(void *arg)
+{
+    struct dest *d = arg;
+
+    make_ready(d);
     dest_forget(d);
 }
 
@@ -338,6 +446,8 @@ static void dest_attempt_done(struct dest *d, bool failed)
     feed_back(d, failed);
     d->running--;
     t->running--;
+    if (t->limits.rate_delay_ms > 0)
+        timer_start(s->loop, &d->pace, t->limits.rate_delay_ms, on_paced, d);
     make_ready(d);
     if (!list_empty(&t->ready) && !s->draining)
         loop_defer(s->loop, &s->dispatch, dispatch, s);
@@ -372,6 +482,13 @@ static void attempt_free(struct attempt *a)
     mem_free(a);
 }
 
+bool delivery_has_company(const struct delivery *v)
+{
+    const struct dest *d = CONTAINER_OF(v, const struct attempt, delivery)->dest;
+
+    return d != NULL && (d->running > 1 || !list_empty(&d->waiting));
+}
+
 void delivery_done(struct delivery *v)
 {
     struct attempt *a = CONTAINER_OF(v, struct attempt, delivery);
@@ -380,6 +497,8 @@ void delivery_done(struct delivery *v)
     bool failed = a->failed;
 
     MTA_ASSERT(a->told == v->nrcpts);
+    if (d != NULL)
+        come_back(a);
     attempt_free(a);
     if (d != NULL)
         dest_attempt_done(d, failed);
@@ -395,16 +514,30 @@ static void transport_free(struct transport *t)
     while (map_next(&t->dests, &at, &key, &value))
         dest_free(value);
     map_clear(&t->dests);
+    timer_stop(&t->pace);
     mem_free(t->name);
     mem_free(t);
+}
+
+size_t dest_attempts(const struct scheduler *s)
+{
+    size_t n = 0;
+
+    LIST_FOREACH(it, &s->attempts)
+    n++;
+    return n;
 }
 
 void dest_drop_all(struct scheduler *s)
 {
     struct list *it;
 
-    while ((it = list_shift(&s->attempts)) != NULL)
-        LIST_ITEM(it, struct attempt, link)->dest = NULL;
+    while ((it = list_shift(&s->attempts)) != NULL) {
+        struct attempt *a = LIST_ITEM(it, struct attempt, link);
+
+        timer_stop(&a->patience);
+        a->dest = NULL;
+    }
     while ((it = list_shift(&s->transports)) != NULL)
         transport_free(LIST_ITEM(it, struct transport, link));
 }

@@ -1,6 +1,7 @@
 /*
  * What the files of the scheduler share. scheduler.c: what is in memory and when more is loaded. scheduler_active.c:
  * one message on its way from routing to its last result. scheduler_dest.c: transports, destinations, attempts.
+ * scheduler_crowd.c: no domain takes all of the memory.
  */
 #ifndef MTA_QUEUE_SCHEDULER_INT_H
 #define MTA_QUEUE_SCHEDULER_INT_H
@@ -16,15 +17,18 @@ struct scheduler {
     struct loop *loop;
     struct queue *queue;
     struct scheduler_config config;
-    char *syslog_name;
+    char *syslog_name, *defer_transports;
     struct scheduler_hooks hooks;
     struct op_scope scope; /* of loads */
     struct map messages;   /* by qid: struct active */
     size_t fresh, loaded;  /* recipients in memory, by how they came */
+    struct map crowds;     /* by domain: how many of them (scheduler_crowd.c) */
+    uint64_t due_from_us;  /* what is due before has been looked at: it is in memory, or of domains that are crowded */
     bool started;
 
     /* loading */
     bool loading;
+    size_t load_room;    /* kept free for what it brings */
     bool wanted;         /* a load is due as soon as there is room */
     bool backlog;        /* recipients that are due wait in the database */
     bool reports_wanted; /* the next load looks for messages whose report is due, too */
@@ -58,6 +62,7 @@ struct active_rcpt {
     struct active *message;
     const struct envelope_rcpt *rcpt;
     struct dest *dest;        /* from its route until its result */
+    const char *sender;       /* of the route; NULL: the message's */
     struct active_rcpt *next; /* in an entry */
 };
 
@@ -65,6 +70,7 @@ struct active_rcpt {
 struct entry {
     struct list link; /* dest.waiting */
     struct active *message;
+    const char *sender; /* of all of them; NULL: the message's */
     struct active_rcpt *first, **end;
 };
 
@@ -127,7 +133,25 @@ struct dest *dest_ref(struct scheduler *, const struct scheduler_route *, const 
 void dest_unref(struct dest *);
 /* Queues the recipients of a routed message that have a destination. */
 void dest_assign(struct active *);
+/* Attempts that run. */
+size_t dest_attempts(const struct scheduler *);
 /* All attempts become orphans; transports and destinations are released. */
 void dest_drop_all(struct scheduler *);
+
+/* Is there no attempt that has more than looked for a connection, and so may have delivered something? */
+bool attempts_may_be_cut_off(const struct scheduler *);
+
+/* ---- scheduler_crowd.c ---- */
+
+#define CROWDS_MOST 4 /* domains that can have their share of memory at a time */
+
+/* A recipient is in memory, or no more. */
+void crowd_enter(struct scheduler *, const char *address);
+void crowd_leave(struct scheduler *, const char *address);
+/* Is it for a domain that has its share? Then it stays in the database until there is room for that domain. */
+bool crowd_turns_away(struct scheduler *, const struct envelope *);
+/* The domains that have their share, in lower case. */
+size_t crowd_list(struct scheduler *, struct arena *, const char *const **domains);
+void crowd_clear(struct scheduler *);
 
 #endif

@@ -33,58 +33,120 @@ static void expiry(void **state)
     assert_false(backoff_expired(NOON, NOON + SECOND, 0));
 }
 
-static void window_opens_by_one_a_round(void **state)
+static struct backoff_window window(uint32_t initial, uint32_t limit, const char *positive, const char *negative)
 {
-    struct backoff_window w;
+    struct backoff_window w = {.initial = initial, .limit = limit, .cohort_limit = 1};
+
+    assert_true(backoff_feedback_parse(positive, &w.positive));
+    assert_true(backoff_feedback_parse(negative, &w.negative));
+    backoff_window_open(&w);
+    return w;
+}
+
+static void window_opens_with_each_success(void **state)
+{
+    struct backoff_window w = window(5, 20, "1", "1");
 
     (void)state;
-    backoff_window_open(&w, 5, 20);
     assert_int_equal(backoff_window_size(&w), 5);
-    for (int i = 0; i < 6; i++)
-        backoff_window_success(&w, 5);
+    backoff_window_success(&w, 5);
     assert_int_equal(backoff_window_size(&w), 6);
-    for (int i = 0; i < 1000; i++)
+    for (int i = 0; i < 30; i++)
         backoff_window_success(&w, 20);
     assert_int_equal(backoff_window_size(&w), 20); /* the limit */
 }
 
-static void window_opens_only_when_used(void **state)
+static void window_opens_by_its_feedback(void **state)
 {
-    struct backoff_window w;
+    static const struct {
+        const char *feedback;
+        uint32_t after16; /* successes, from 4 on */
+    } cases[] = {{"1", 20}, {"0.5", 12}, {"0", 4}, {"0.1", 5}, {"1/concurrency", 6}, {"1 / sqrt_concurrency", 10}};
 
     (void)state;
-    backoff_window_open(&w, 2, 0);
-    for (int i = 0; i < 1000; i++)
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct backoff_window w = window(4, 0, cases[i].feedback, "1");
+
+        for (int k = 0; k < 16; k++)
+            backoff_window_success(&w, 100);
+        assert_int_equal(backoff_window_size(&w), cases[i].after16);
+    }
+}
+
+static void window_opens_only_when_used(void **state)
+{
+    struct backoff_window w = window(2, 0, "1", "1");
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
         backoff_window_success(&w, 1);
     assert_int_equal(backoff_window_size(&w), 3);
 }
 
-static void window_closes_by_one_a_failure(void **state)
+static void window_shuts_after_a_cohort_of_failures(void **state)
 {
-    struct backoff_window w;
+    struct backoff_window w = window(4, 20, "1", "1");
 
     (void)state;
-    backoff_window_open(&w, 3, 20);
-    backoff_window_failure(&w);
+    backoff_window_failure(&w); /* 1/4 */
+    assert_int_equal(backoff_window_size(&w), 3);
+    backoff_window_failure(&w); /* + 1/3 */
     assert_int_equal(backoff_window_size(&w), 2);
+    backoff_window_success(&w, 2); /* forgets them */
+    assert_int_equal(backoff_window_size(&w), 3);
     backoff_window_failure(&w);
     backoff_window_failure(&w);
+    assert_int_equal(backoff_window_size(&w), 1);
+    backoff_window_failure(&w); /* 1/3 + 1/2 + 1 */
     assert_int_equal(backoff_window_size(&w), 0);
     backoff_window_success(&w, 1); /* of an attempt that began before */
     assert_int_equal(backoff_window_size(&w), 0);
     backoff_window_failure(&w);
     assert_int_equal(backoff_window_size(&w), 0);
+    backoff_window_open(&w);
+    assert_int_equal(backoff_window_size(&w), 4);
+}
+
+static void more_cohorts_bear_more_failures(void **state)
+{
+    struct backoff_window w = window(10, 10, "1", "0");
+
+    (void)state;
+    w.cohort_limit = 3;
+    for (int i = 0; i < 29; i++)
+        backoff_window_failure(&w);
+    assert_int_equal(backoff_window_size(&w), 10);
+    backoff_window_failure(&w);
+    assert_int_equal(backoff_window_size(&w), 0);
+    w.cohort_limit = 0; /* never */
+    backoff_window_open(&w);
+    for (int i = 0; i < 1000; i++)
+        backoff_window_failure(&w);
+    assert_int_equal(backoff_window_size(&w), 10);
 }
 
 static void window_limits(void **state)
 {
-    struct backoff_window w;
+    struct backoff_window w = window(5, 2, "1", "1");
 
     (void)state;
-    backoff_window_open(&w, 5, 2);
     assert_int_equal(backoff_window_size(&w), 2);
-    backoff_window_open(&w, 0, 0);
+    w = window(0, 0, "1", "1");
     assert_int_equal(backoff_window_size(&w), 1);
+}
+
+static void feedback_texts(void **state)
+{
+    static const char *const bad[] = {
+        "", "x", "-1", "1.5", "1/", "1/size", "/concurrency", "nan", "1 1", "1/concurrency x"};
+    struct backoff_feedback f;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (backoff_feedback_parse(bad[i], &f))
+            fail_msg("\"%s\" was taken", bad[i]);
+    assert_true(backoff_feedback_parse(" 0.25 ", &f));
+    assert_true(f.amount == 0.25 && f.per == BACKOFF_PER_RESULT);
 }
 
 #define MINUTE 60000000ull
@@ -134,9 +196,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(next_attempt),
         cmocka_unit_test(expiry),
-        cmocka_unit_test(window_opens_by_one_a_round),
+        cmocka_unit_test(window_opens_with_each_success),
+        cmocka_unit_test(window_opens_by_its_feedback),
         cmocka_unit_test(window_opens_only_when_used),
-        cmocka_unit_test(window_closes_by_one_a_failure),
+        cmocka_unit_test(window_shuts_after_a_cohort_of_failures),
+        cmocka_unit_test(more_cohorts_bear_more_failures),
+        cmocka_unit_test(feedback_texts),
         cmocka_unit_test(window_limits),
         cmocka_unit_test(mail_does_not_age_when_the_clock_jumps),
         cmocka_unit_test(many_jumps_are_bounded),

@@ -308,12 +308,12 @@ static void every_lookup_has_an_index(void **state)
     for (size_t i = 0; i < ARRAY_LEN(statements); i++) {
         const char *plan = explain(b, statements[i].sql), *id = statements[i].id;
 
-        /* These walk over exactly what they look for, in order. */
-        if (strcmp(id, "REPORTS") == 0 || strcmp(id, "LIST_INCOMING") == 0)
+        /* These walk over exactly what they look for, in order; one counts all there is, for a person who asks. */
+        if (strcmp(id, "REPORTS") == 0 || strcmp(id, "LIST_INCOMING") == 0 || strcmp(id, "TOTALS") == 0)
             continue;
         if (strstr(plan, "SCAN") != NULL || strstr(plan, "TEMP B-TREE") != NULL)
             fail_msg("%s: %s", id, plan);
-        if (strncmp(id, "DUE", 3) == 0 && strcmp(id, "DUE_RCPTS") != 0)
+        if (strncmp(id, "DUE", 3) == 0 && strcmp(id, "DUE_RCPTS") != 0 && strcmp(id, "DUE_CROWDED") != 0)
             assert_non_null(strstr(plan, "USING COVERING INDEX rcpt_due (next_us"));
     }
 }

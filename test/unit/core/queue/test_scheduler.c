@@ -122,13 +122,32 @@ static void an_attempt_may_end_after_its_results(void **state)
     assert_int_equal(w->scheduler->messages.count, 0);
 }
 
+/* Recipients of one message and destination that have another sender go on their own, within the same limits. */
+static void a_route_may_have_a_sender_of_its_own(void **state)
+{
+    struct world *w = *state;
+
+    start(w);
+    mail(w, "ok-1@disk.a srs-1@disk.a ok-2@disk.a srs-2@disk.a ok-3@disk.b");
+    WAIT_FOR(w, log_count(": removed") == 1);
+    assert_int_equal(w->nstarts, 3);
+    for (size_t i = 0; i < 3; i++) {
+        bool other = strcmp(w->starts[i].sender, "srs@us.example") == 0;
+
+        assert_true(other || strcmp(w->starts[i].sender, "sender@example.org") == 0);
+        assert_int_equal(w->starts[i].nrcpts, strcmp(w->starts[i].nexthop, "b") == 0 ? 1 : 2);
+    }
+}
+
 /* ---- windows, limits, fairness ---- */
 
 static void the_window_opens_with_success(void **state)
 {
     struct world *w = *state;
 
-    w->limits = (struct scheduler_limits){.recipient_limit = 10, .concurrency_limit = 6, .initial_concurrency = 2};
+    w->limits.recipient_limit = 10;
+    w->limits.concurrency_limit = 6;
+    w->limits.initial_concurrency = 2;
     w->take_ms = 0;
     start(w);
     for (int i = 0; i < 60; i++)
@@ -202,6 +221,34 @@ static void the_process_limit_holds(void **state)
     assert_int_equal(w->nstarts, 50);
 }
 
+/* Those who look for a connection for long make room for others, and take it again when they have one. */
+static void who_finds_no_connection_is_not_counted(void **state)
+{
+    struct world *w = *state;
+
+    w->limits.process_limit = 2;
+    w->limits.recipient_limit = 1;
+    w->take_ms = 0;
+    start(w);
+    mail(w, "ok@disk.a ok@disk.b ok@disk.c ok@disk.d ok@disk.e ok@disk.f");
+    WAIT_FOR(w, w->nrunning == 2);
+    delivery_connecting(w->running[0], true);
+    delivery_connecting(w->running[1], true);
+    delivery_connecting(w->running[1], true);
+    fixture_sleep(&w->f, 20);
+    assert_int_equal(w->nrunning, 2);
+    WAIT_FOR(w, w->nrunning == 4);
+    delivery_connecting(w->running[0], false);
+    delivery_connecting(w->running[2], true);
+    delivery_connecting(w->running[2], false);
+    fixture_sleep(&w->f, 300);
+    assert_int_equal(w->nrunning, 4);
+    w->take_ms = 1;
+    drop_running(w);
+    WAIT_FOR(w, log_count(": removed") == 1);
+    assert_true(w->most_running <= 4);
+}
+
 static void destinations_take_turns(void **state)
 {
     struct world *w = *state;
@@ -224,6 +271,86 @@ static void destinations_take_turns(void **state)
         if (strcmp(w->starts[i].nexthop, "rare") == 0)
             at = i;
     assert_true(at == 1 || at == 2);
+}
+
+/* However much waits for one destination that takes nothing, another's first message goes at once. */
+static void a_crowd_does_not_take_all_memory(void **state)
+{
+    struct world *w = *state;
+
+    w->config.active_limit = 40;
+    w->limits.concurrency_limit = 2;
+    w->limits.process_limit = 0;
+    w->take_ms = 0;
+    start(w);
+    for (int i = 0; i < 400; i++)
+        mail(w, "ok@disk.busy");
+    fixture_sleep(&w->f, 50);
+    assert_in_range(w->scheduler->fresh + w->scheduler->loaded, 1, 20);
+    assert_int_equal(w->nrunning, 2);
+    mail(w, "ok@disk.rare");
+    WAIT_FOR(w, w->nrunning == 3);
+    assert_string_equal(w->starts[2].nexthop, "rare");
+    while (queued(w) > 0) { /* and the crowd gets its turn */
+        drop_running(w);
+        fixture_sleep(&w->f, 1);
+        assert_in_range(w->scheduler->fresh + w->scheduler->loaded, 0, 40);
+    }
+    WAIT_FOR(w, w->scheduler->crowds.count == 0);
+}
+
+/* The same when they all come from the database, as after a restart. */
+static void a_crowd_in_the_database_is_passed_over(void **state)
+{
+    struct world *w = *state;
+    int rare = 0;
+
+    w->config.active_limit = 40;
+    w->limits.concurrency_limit = 2;
+    w->take_ms = 0;
+    for (int i = 0; i < 400; i++)
+        mail(w, "ok@disk.busy");
+    mail(w, "ok@disk.rare");
+    start(w);
+    WAIT_FOR(w, w->nrunning == 3);
+    for (size_t i = 0; i < 3; i++)
+        rare += strcmp(w->running[i]->nexthop, "rare") == 0;
+    assert_int_equal(rare, 1);
+    while (queued(w) > 0) {
+        drop_running(w);
+        fixture_sleep(&w->f, 1);
+    }
+}
+
+/* ---- pace ---- */
+
+static void a_destination_gets_its_pause(void **state)
+{
+    struct world *w = *state;
+    uint64_t began = loop_now_ms(w->f.loop);
+
+    w->limits.rate_delay_ms = 60;
+    start(w);
+    for (int i = 0; i < 4; i++)
+        mail(w, "ok@disk.a");
+    for (int i = 0; i < 3; i++)
+        mail(w, "ok@disk.b"); /* has a pace of its own */
+    WAIT_FOR(w, log_count(": removed") == 7);
+    assert_in_range(w->most_running, 1, 2);
+    assert_in_range(loop_now_ms(w->f.loop) - began, 180, 60000);
+}
+
+static void a_transport_gets_its_pause(void **state)
+{
+    struct world *w = *state;
+    uint64_t began = loop_now_ms(w->f.loop);
+
+    w->limits.transport_rate_delay_ms = 50;
+    start(w);
+    mail(w, "ok@disk.a ok@disk.b ok@disk.c ok@disk.d");
+    WAIT_FOR(w, log_count(": removed") == 1);
+    assert_int_equal(w->nstarts, 4);
+    assert_in_range(loop_now_ms(w->f.loop) - began, 150, 60000);
 }
 
 static void messages_of_a_destination_take_turns(void **state)
@@ -319,8 +446,12 @@ static void fresh_mail_passes_a_backlog(void **state)
     mail(w, "ok@disk.fresh");
     WAIT_FOR(w, w->scheduler->fresh == 1);
     WAIT_FOR(w, strcmp(w->starts[w->nstarts - 1].nexthop, "fresh") == 0);
-    for (int i = 0; i < 30; i++)
-        mail(w, "ok@disk.fresh");
+    for (int i = 0; i < 30; i++) {
+        char to[32];
+
+        snprintf(to, sizeof to, "ok@disk.fresh%d", i);
+        mail(w, to);
+    }
     WAIT_FOR(w, queued(w) == 531);
     fixture_sleep(&w->f, 50);
     assert_int_equal(w->scheduler->fresh, 10); /* and the backlog keeps its half */
@@ -377,7 +508,13 @@ int main(void)
         TEST(a_destination_that_is_down_is_left_alone),
         TEST(a_failing_message_does_not_close_the_window),
         TEST(the_process_limit_holds),
+        TEST(who_finds_no_connection_is_not_counted),
         TEST(destinations_take_turns),
+        TEST(a_route_may_have_a_sender_of_its_own),
+        TEST(a_crowd_does_not_take_all_memory),
+        TEST(a_crowd_in_the_database_is_passed_over),
+        TEST(a_destination_gets_its_pause),
+        TEST(a_transport_gets_its_pause),
         TEST(messages_of_a_destination_take_turns),
         TEST(a_large_queue_does_not_sit_in_memory),
         TEST(a_flood_of_fresh_mail_is_delivered_once_each),

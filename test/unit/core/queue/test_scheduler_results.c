@@ -322,6 +322,25 @@ static void draining_ends_what_runs_and_starts_nothing(void **state)
     assert_int_equal(w->nstarts, 6);
 }
 
+/* What only looks for a connection has delivered nothing yet: nobody waits for it. */
+static void draining_does_not_wait_for_connections(void **state)
+{
+    struct world *w = *state;
+
+    w->take_ms = 0;
+    start(w);
+    mail(w, "ok@disk.a");
+    mail(w, "ok@disk.b");
+    WAIT_FOR(w, w->nrunning == 2);
+    delivery_connecting(w->running[0], true);
+    scheduler_drain(w->scheduler, on_drained, w);
+    fixture_sleep(&w->f, 300);
+    assert_false(w->drained); /* for the other */
+    end_delivery(w, w->running[1]);
+    WAIT_FOR(w, w->drained);
+    assert_int_equal(queued(w), 1);
+}
+
 static void an_idle_scheduler_is_drained_at_once(void **state)
 {
     struct world *w = *state;
@@ -406,6 +425,7 @@ int main(void)
         TEST(a_result_that_cannot_be_recorded_is_kept),
         TEST(results_of_one_turn_share_a_transaction),
         TEST(draining_ends_what_runs_and_starts_nothing),
+        TEST(draining_does_not_wait_for_connections),
         TEST(an_idle_scheduler_is_drained_at_once),
         TEST(draining_waits_for_reports),
         TEST(draining_gives_up_on_a_broken_database),

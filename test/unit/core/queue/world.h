@@ -1,6 +1,7 @@
 /*
  * The scheduler on a real queue, with made-up routes and transports. An address says what becomes of it:
- * WHAT[-ANYTHING]@TRANSPORT.NEXTHOP, where WHAT is ok, defer, bounce, down, noroute or slow (a route that takes long).
+ * WHAT[-ANYTHING]@TRANSPORT.NEXTHOP, where WHAT is ok, defer, bounce, down, noroute, slow (a route that takes long) or
+ * srs (a route with a sender of its own).
  */
 #ifndef TEST_QUEUE_WORLD_H
 #define TEST_QUEUE_WORLD_H
@@ -17,6 +18,7 @@ struct start {
     char nexthop[32];
     size_t nrcpts;
     uint32_t attempts;
+    char sender[32];
 };
 
 struct world {
@@ -61,17 +63,21 @@ static inline void route_now(void *arg)
     op_finish(&r->op, OP_OK, &r->route);
 }
 
-static inline void fake_route(void *ctx, struct op_scope *scope, const char *address, op_done_fn *done, void *owner)
+static inline void fake_route(void *ctx, struct op_scope *scope, const char *sender, const struct envelope_rcpt *rcpt,
+                              op_done_fn *done, void *owner)
 {
     struct world *w = ctx;
     struct fake_route *r = NEW(struct fake_route);
 
+    (void)sender;
     op_start(&r->op, w->f.loop, scope, "route", 0, done, owner, route_release);
-    assert_int_equal(sscanf(strchr(address, '@'), "@%31[^.].%31s", r->transport, r->nexthop), 2);
+    assert_int_equal(sscanf(strchr(rcpt->addr, '@'), "@%31[^.].%31s", r->transport, r->nexthop), 2);
     r->route = (struct scheduler_route){.transport = r->transport, .nexthop = r->nexthop};
-    if (strncmp(address, "noroute", 7) == 0)
+    if (strncmp(rcpt->addr, "srs", 3) == 0)
+        r->route.sender = "srs@us.example";
+    if (strncmp(rcpt->addr, "noroute", 7) == 0)
         op_finish(&r->op, OP_TEMPFAIL, NULL);
-    else if (strncmp(address, "slow", 4) == 0)
+    else if (strncmp(rcpt->addr, "slow", 4) == 0)
         timer_start(w->f.loop, &r->timer, 50, route_now, r);
     else
         op_finish(&r->op, OP_OK, &r->route);
@@ -148,6 +154,7 @@ static inline void fake_deliver(void *ctx, struct delivery *d)
     s->nrcpts = d->nrcpts;
     s->attempts = d->rcpts[0].attempts;
     snprintf(s->nexthop, sizeof s->nexthop, "%s", d->nexthop);
+    snprintf(s->sender, sizeof s->sender, "%s", d->message->sender);
     w->running[w->nrunning++] = d;
     if (w->nrunning > w->most_running)
         w->most_running = w->nrunning;
@@ -220,7 +227,14 @@ static inline int setup(void **state)
         .syslog_name = "postfix",
     };
     w->limits = (struct scheduler_limits){
-        .recipient_limit = 50, .concurrency_limit = 20, .initial_concurrency = 5, .process_limit = 100};
+        .recipient_limit = 50,
+        .concurrency_limit = 20,
+        .initial_concurrency = 5,
+        .process_limit = 100,
+        .cohort_limit = 1,
+        .positive = {1, BACKOFF_PER_CONCURRENCY},
+        .negative = {1, BACKOFF_PER_RESULT},
+    };
     w->take_ms = 1;
     w->report_answer = 1;
     *state = w;
