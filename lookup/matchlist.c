@@ -21,6 +21,7 @@ enum item_kind {
     ITEM_PLAIN,
     ITEM_TABLE,
     ITEM_BLOCK,
+    ITEM_ALL, /* "static:x", which answers every question */
 };
 
 struct item {
@@ -94,7 +95,10 @@ static bool add_table(struct compile *c, struct slice spec, bool negated)
         buf_add_char(c->err, '\n');
         return false;
     }
-    add_item(c->list, ITEM_TABLE, negated)->table = table;
+    if (slice_starts(spec, SLICE_LIT("static:")))
+        add_item(c->list, ITEM_ALL, negated);
+    else
+        add_item(c->list, ITEM_TABLE, negated)->table = table;
     return true;
 }
 
@@ -205,6 +209,8 @@ static bool item_fits(const struct matchlist *m, const struct item *item, const 
 {
     struct slice pattern = slice_str(item->text);
 
+    if (item->kind == ITEM_ALL)
+        return true;
     if (item->kind == ITEM_BLOCK)
         return s->numeric && ip_block_contains(&item->block, &s->ip);
     return slice_ieq(s->key, pattern) || is_below(m->kind, s->key, pattern);
@@ -232,6 +238,14 @@ int matchlist_match_now(const struct matchlist *m, struct slice key)
     size_t at = 0;
 
     return walk(m, &at, &s);
+}
+
+bool matchlist_has_tables(const struct matchlist *m)
+{
+    for (size_t i = 0; i < m->count; i++)
+        if (m->items[i].kind == ITEM_TABLE)
+            return true;
+    return false;
 }
 
 struct match {

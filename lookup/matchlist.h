@@ -28,5 +28,7 @@ void matchlist_free(struct matchlist **);
 void matchlist_match(const struct matchlist *, struct op_scope *, struct slice key, op_done_fn *done, void *owner);
 /* The same at once: 1 matched, 0 not, -1 the answer depends on a table: ask matchlist_match. */
 int matchlist_match_now(const struct matchlist *, struct slice key);
+/* Are there answers that depend on a table? */
+bool matchlist_has_tables(const struct matchlist *);
 
 #endif

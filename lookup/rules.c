@@ -141,9 +141,24 @@ struct rules *rules_new(struct loop *loop, struct tables *tables, const struct c
         ok = ok && r->domains[i] != NULL && r->recipients[i] != NULL;
     }
     r->transport_maps = open_maps(tables, "transport_maps", conf->transport_maps, err);
+    r->sender_transports = open_maps(tables, "sender_dependent_default_transport_maps",
+                                     conf->sender_dependent_default_transport_maps, err);
+    r->sender_relayhosts =
+        open_maps(tables, "sender_dependent_relayhost_maps", conf->sender_dependent_relayhost_maps, err);
+    r->canonical = open_maps(tables, "canonical_maps", conf->canonical_maps, err);
+    r->sender_canonical = open_maps(tables, "sender_canonical_maps", conf->sender_canonical_maps, err);
+    r->recipient_canonical = open_maps(tables, "recipient_canonical_maps", conf->recipient_canonical_maps, err);
+    r->sender_bcc = open_maps(tables, "sender_bcc_maps", conf->sender_bcc_maps, err);
+    r->recipient_bcc = open_maps(tables, "recipient_bcc_maps", conf->recipient_bcc_maps, err);
+    r->relocated = open_maps(tables, "relocated_maps", conf->relocated_maps, err);
+    ok = rules_rewrite_open(r, err) && ok;
     r->transport_parents = parents_match(conf, "transport_maps");
     r->propagate_extensions = propagates(conf, "virtual");
-    if (!ok || r->transport_maps == NULL)
+    r->propagate_canonical = propagates(conf, "canonical");
+    r->propagate_generic = propagates(conf, "generic");
+    if (!ok || r->transport_maps == NULL || r->sender_transports == NULL || r->sender_relayhosts == NULL ||
+        r->canonical == NULL || r->sender_canonical == NULL || r->recipient_canonical == NULL ||
+        r->sender_bcc == NULL || r->recipient_bcc == NULL || r->relocated == NULL)
         rules_unref(&r);
     return r;
 }
@@ -166,6 +181,15 @@ void rules_unref(struct rules **rp)
         maps_free(&r->recipients[i]);
     }
     maps_free(&r->transport_maps);
+    maps_free(&r->sender_transports);
+    maps_free(&r->sender_relayhosts);
+    maps_free(&r->canonical);
+    maps_free(&r->sender_canonical);
+    maps_free(&r->recipient_canonical);
+    maps_free(&r->sender_bcc);
+    maps_free(&r->recipient_bcc);
+    maps_free(&r->relocated);
+    mem_free(r->srs_secrets);
     conf_unref(&r->conf);
     mem_free(r);
 }
@@ -201,6 +225,9 @@ static void classify_next(struct classify *c)
         if (now > 0)
             break;
     }
+    /* What comes back to the senders that we made is ours, though no list names their domain. */
+    if (c->at == RULES_CLASS_OTHER && rules_is_srs_domain(c->q.rules, c->domain))
+        c->at = RULES_CLASS_VIRTUAL_ALIAS;
     classify_finish(c, (enum rules_class)c->at);
 }
 

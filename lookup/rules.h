@@ -44,6 +44,37 @@ void rules_classify(struct rules *, struct op_scope *, struct slice domain, op_d
  */
 void rules_check_recipient(struct rules *, struct op_scope *, const char *address, op_done_fn *done, void *owner);
 
+/* Which addresses canonical_classes, masquerade_classes and so on speak of. */
+enum rules_rewrite {
+    RULES_REWRITE_ENVELOPE_SENDER = 1,
+    RULES_REWRITE_ENVELOPE_RECIPIENT = 2,
+    RULES_REWRITE_HEADER_SENDER = 4,
+    RULES_REWRITE_HEADER_RECIPIENT = 8,
+};
+/* Is there anything that rewrites such addresses? */
+bool rules_rewrites(const struct rules *, enum rules_rewrite);
+/*
+ * One address through sender_canonical_maps or recipient_canonical_maps, canonical_maps and masquerade_domains
+ * (ADDRESS_REWRITING_README). Result of OP_OK: const char *, the complete address, also when nothing has changed; of
+ * OP_TEMPFAIL: struct table_answer.
+ */
+void rules_rewrite(struct rules *, struct op_scope *, const char *address, enum rules_rewrite, op_done_fn *done,
+                   void *owner);
+/*
+ * One address as smtp_generic_maps and the like change it on the way out (generic(5)): one search of `maps`, which must
+ * live until the answer. Result of OP_OK: const char *, the address itself when nothing is found; of OP_TEMPFAIL:
+ * struct table_answer.
+ */
+void rules_generic(struct rules *, struct op_scope *, const struct maps *, const char *address, op_done_fn *done,
+                   void *owner);
+/*
+ * The envelope's sender and recipients, in place (new strings live in `arena`); then always_bcc, sender_bcc_maps and
+ * recipient_bcc_maps add recipients of whom nothing is reported. To be done before rules_expand. Result always a const
+ * struct status *: OK, TABLE_TEMPFAIL (logged). On failure the envelope is as it was.
+ */
+void rules_rewrite_envelope(struct rules *, struct op_scope *, struct envelope *, struct arena *, op_done_fn *done,
+                            void *owner);
+
 /*
  * Expands virtual_alias_maps over the envelope's recipients, in place (new recipients live in `arena`): limits,
  * extensions, "@other" results, self references, duplicates as in section 1.3; a loop through several addresses is
@@ -54,17 +85,31 @@ void rules_check_recipient(struct rules *, struct op_scope *, const char *addres
  */
 void rules_expand(struct rules *, struct op_scope *, struct envelope *, struct arena *, op_done_fn *done, void *owner);
 
+/* The complete address: with a domain ($myorigin when it has none) and without a dot at its end. */
+const char *rules_canonical(const struct rules *, struct arena *, struct slice address);
+/*
+ * maps_find_address with "user" alone where virtual(5) has it; the address must be complete. Result: struct
+ * maps_address_answer.
+ */
+void rules_find_address(struct rules *, struct op_scope *, const struct maps *, const char *address, op_done_fn *done,
+                        void *owner);
+
 /* Where a recipient goes; strings borrowed for the callback. */
 struct rules_route {
     struct scheduler_route to; /* first: the scheduler's route hook gets this answer as it is */
     enum rules_class cls;
 };
 /*
- * transport_maps, then the class's transport (local_transport, virtual_transport, relay_transport, default_transport);
- * a virtual alias domain's address that is left is "error:5.1.1 User unknown in virtual alias table". Result of OP_OK:
- * struct rules_route; OP_TEMPFAIL: struct table_answer. A local part starting with "-" is refused by the transport
- * "error" (allow_min_user).
+ * The class's transport (local_transport, virtual_transport, relay_transport, default_transport or, by the sender,
+ * sender_dependent_default_transport_maps) and for other hosts' domains relayhost or sender_dependent_relayhost_maps as
+ * next hop; then transport_maps; who is in relocated_maps gets the transport "error". A virtual alias domain's address
+ * that is left is "error:5.1.1 User unknown in virtual alias table". `sender` NULL: nothing depends on it; "" is the
+ * null sender. `orig` is the address before aliases, NULL when it is the same: with srs_forwarding, mail of a stranger
+ * that an alias of ours sends on to another host gets a sender of ours, to.sender. Result of OP_OK: struct rules_route;
+ * OP_TEMPFAIL: struct table_answer. A local part starting with "-" is refused by the transport "error"
+ * (allow_min_user).
  */
-void rules_route(struct rules *, struct op_scope *, const char *address, op_done_fn *done, void *owner);
+void rules_route(struct rules *, struct op_scope *, const char *sender, const char *orig, const char *address,
+                 op_done_fn *done, void *owner);
 
 #endif

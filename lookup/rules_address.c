@@ -57,6 +57,23 @@ const char *rules_canonical(const struct rules *r, struct arena *arena, struct s
                         dot, mydomain);
 }
 
+const char *rules_result_address(const struct rules *r, struct arena *arena, const char *source_address,
+                                 const char *item, const char *extension, bool propagate)
+{
+    struct addr_parts parts = addr_split(slice_str(item)), source = addr_split(slice_str(source_address));
+    const char *whole = item;
+
+    if (parts.local.n == 0) {
+        source.local.n -= strlen(extension);
+        whole = arena_printf(arena, "%.*s%s", (int)source.local.n, source.local.p, item);
+    }
+    whole = rules_canonical(r, arena, slice_str(whole));
+    if (!propagate || extension[0] == '\0')
+        return whole;
+    parts = addr_split(slice_str(whole));
+    return arena_printf(arena, "%.*s%s@%s", (int)parts.local.n, parts.local.p, extension, parts.domain.p);
+}
+
 /* ---- virtual(5)'s search ---- */
 
 /* Whether "user" alone is a key has to be found out first. */

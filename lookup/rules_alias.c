@@ -206,25 +206,11 @@ static void fail_loop(struct expand *x, const struct node *first, const struct n
     fail(x, status, text);
 }
 
-/*
- * One address of an alias's result as it is used: "@other" gets the local part of what was looked up, "user" gets
- * @$myorigin, and the extension that did not match is put behind the local part.
- */
 static const char *result_address(struct expand *x, const struct node *n, const char *item, const char *extension)
 {
     const struct rules *r = x->q.rules;
-    struct addr_parts parts = addr_split(slice_str(item)), source = addr_split(slice_str(n->addr));
-    const char *whole = item;
 
-    if (parts.local.n == 0) {
-        source.local.n -= strlen(extension);
-        whole = arena_printf(&x->arena, "%.*s%s", (int)source.local.n, source.local.p, item);
-    }
-    whole = rules_canonical(r, &x->arena, slice_str(whole));
-    if (!r->propagate_extensions || extension[0] == '\0')
-        return whole;
-    parts = addr_split(slice_str(whole));
-    return arena_printf(&x->arena, "%.*s%s@%s", (int)parts.local.n, parts.local.p, extension, parts.domain.p);
+    return rules_result_address(r, &x->arena, n->addr, item, extension, r->propagate_extensions);
 }
 
 /* Puts one result in its place; false when expansion has failed. */
@@ -365,8 +351,12 @@ static bool end_recipient(struct expand *x)
 
 static void begin_recipient(struct expand *x)
 {
+    const char *addr;
+
     clear_recipient(x);
-    append_work(x, node_new(x, rules_canonical(x->q.rules, &x->arena, slice_str(x->rcpts[x->at].addr)), NULL));
+    addr = rules_canonical(x->q.rules, &x->arena, slice_str(x->rcpts[x->at].addr));
+    rules_srs_back(x->q.rules, &x->arena, addr, &addr); /* what comes back to a sender that we made */
+    append_work(x, node_new(x, addr, NULL));
 }
 
 static void step(struct expand *x)

@@ -12,6 +12,8 @@
 struct check {
     struct rules_request q;
     const char *address;
+    const struct maps *existence[3]; /* who is found in one of them exists */
+    size_t nexistence, at;
     enum rules_class cls;
     struct status status;
 };
@@ -136,19 +138,45 @@ static void on_route(void *owner, enum op_status status, const void *result)
     }
 }
 
-/* ---- by virtual aliases ---- */
+/* ---- by what changes the address: canonical maps, virtual aliases, the way back of SRS ---- */
 
-static void on_alias(void *owner, enum op_status status, const void *result)
+static void ask_next(struct check *c);
+
+static void on_changed(void *owner, enum op_status status, const void *result)
 {
     struct check *c = owner;
 
     (void)result;
-    if (status == OP_OK)
+    if (status == OP_OK) {
         finish(c, status_ok());
-    else if (status == OP_NOTFOUND)
-        rules_route(c->q.rules, &c->q.scope, c->address, on_route, c);
-    else
+    } else if (status == OP_NOTFOUND) {
+        c->at++;
+        ask_next(c);
+    } else {
         finish(c, status_of(STATUS_TABLE_TEMPFAIL));
+    }
+}
+
+static void ask_next(struct check *c)
+{
+    if (c->at < c->nexistence)
+        rules_find_address(c->q.rules, &c->q.scope, c->existence[c->at], c->address, on_changed, c);
+    else
+        rules_route(c->q.rules, &c->q.scope, NULL, NULL, c->address, on_route, c);
+}
+
+/* A sender that srs_forwarding made, to which a report comes back. True: it is answered. */
+static bool check_srs(struct check *c)
+{
+    const char *unused;
+
+    switch (rules_srs_back(c->q.rules, &c->q.arena, c->address, &unused)) {
+    case SRS_NONE: return false;
+    case SRS_BACK: finish(c, status_ok()); break;
+    case SRS_FORGED: finish(c, refuse(550, "5.1.1", "SRS: this address was not made here")); break;
+    case SRS_EXPIRED: finish(c, refuse(550, "5.1.1", "SRS: this address has expired")); break;
+    }
+    return true;
 }
 
 void rules_check_recipient(struct rules *r, struct op_scope *scope, const char *address, op_done_fn *done, void *owner)
@@ -157,5 +185,12 @@ void rules_check_recipient(struct rules *r, struct op_scope *scope, const char *
 
     c->status = status_of(STATUS_TABLE_TEMPFAIL);
     c->address = rules_canonical(r, &c->q.arena, slice_str(address));
-    rules_find_address(r, &c->q.scope, r->recipients[RULES_CLASS_VIRTUAL_ALIAS], c->address, on_alias, c);
+    if (check_srs(c))
+        return;
+    if (!maps_empty(r->recipient_canonical))
+        c->existence[c->nexistence++] = r->recipient_canonical;
+    if (!maps_empty(r->canonical))
+        c->existence[c->nexistence++] = r->canonical;
+    c->existence[c->nexistence++] = r->recipients[RULES_CLASS_VIRTUAL_ALIAS];
+    ask_next(c);
 }

@@ -146,7 +146,7 @@ static void rules_live_until_the_last_answer(void **state)
     rules_fixture_open(f);
     op_scope_init(&gone, "gone");
     rules_check_recipient(f->rules, &gone, "a@box.example", rules_fixture_on_status, f);
-    rules_route(f->rules, &gone, "a@box.example", on_class, f);
+    rules_route(f->rules, &gone, NULL, NULL, "a@box.example", on_class, f);
     rules_expand(f->rules, &gone, &envelope, &arena, rules_fixture_on_status, f);
     rules_classify(f->rules, &f->look.scope, slice_str("box.example"), on_class, f);
     rules_check_recipient(f->rules, &f->look.scope, "a@box.example", rules_fixture_on_status, f);

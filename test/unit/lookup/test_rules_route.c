@@ -17,13 +17,18 @@ static void on_route(void *owner, enum op_status status, const void *result)
         buf_printf(&f->answer, "failed: %s", ((const struct table_answer *)result)->why);
 }
 
-static void assert_route(struct rules_fixture *f, const char *address, const char *want)
+static void assert_route_from(struct rules_fixture *f, const char *sender, const char *address, const char *want)
 {
     buf_clear(&f->log);
-    rules_route(f->rules, &f->look.scope, address, on_route, f);
+    rules_route(f->rules, &f->look.scope, sender, NULL, address, on_route, f);
     rules_fixture_run(f);
     if (strcmp(buf_cstr(&f->answer), want) != 0)
-        fail_msg("%s: %s, wanted %s", address, buf_cstr(&f->answer), want);
+        fail_msg("%s to %s: %s, wanted %s", sender ? sender : "-", address, buf_cstr(&f->answer), want);
+}
+
+static void assert_route(struct rules_fixture *f, const char *address, const char *want)
+{
+    assert_route_from(f, NULL, address, want);
 }
 
 static void by_class(void **state)
@@ -81,6 +86,90 @@ static void by_settings(void **state)
     assert_route(f, "a@box.example", "failed: no transport is set for this class of domains");
 }
 
+/* relayhost is the next hop of what goes to other hosts, unless the transport or transport_maps has one. */
+static void relayhost_is_the_next_hop(void **state)
+{
+    static const char *const pairs[] = {"direct.example", "smtp:direct.example", "same.example", "slow:", NULL};
+    struct rules_fixture *f = *state;
+
+    rules_fixture_table(f, "fake:t", pairs);
+    f->conf.relayhost = "[relay.example.net]:587";
+    rules_fixture_open(f);
+    assert_route(f, "a@other.example", "smtp:[relay.example.net]:587 (other)");
+    assert_route(f, "a@relay.example", "relay:[relay.example.net]:587 (relay)");
+    assert_route(f, "a@box.example", "virtual:box.example (mailbox)");
+    assert_route(f, "a@localhost", "local:mail.example.org (local)");
+    f->conf.transport_maps = "fake:t";
+    f->conf.relay_transport = "relay:[192.0.2.9]";
+    rules_fixture_open(f);
+    assert_route(f, "a@direct.example", "smtp:direct.example (other)");
+    assert_route(f, "a@same.example", "slow:same.example (other)");
+    assert_route(f, "a@relay.example", "relay:[192.0.2.9] (relay)");
+    f->conf.default_transport = "error";
+    rules_fixture_open(f);
+    assert_route(f, "a@other.example", "error:Address is undeliverable (other)");
+}
+
+static void relayhost_by_sender(void **state)
+{
+    static const char *const pairs[] = {"u@a.example", "[a.example.net]", "@b.example", "b.example.net:26",
+                                        "u@b.example", "DUNNO",           "<>",         "[bounces.example.net]",
+                                        NULL};
+    struct rules_fixture *f = *state;
+
+    rules_fixture_table(f, "fake:t", pairs);
+    f->conf.sender_dependent_relayhost_maps = "fake:t";
+    rules_fixture_open(f);
+    assert_route_from(f, "U+x@A.example", "r@other.example", "smtp:[a.example.net] (other)");
+    assert_route_from(f, "v@b.example", "r@relay.example", "relay:b.example.net:26 (relay)");
+    assert_route_from(f, "v@b.example", "r@box.example", "virtual:box.example (mailbox)");
+    assert_route_from(f, "u@b.example", "r@other.example", "smtp:other.example (other)");
+    assert_route_from(f, "", "r@other.example", "smtp:[bounces.example.net] (other)");
+    assert_route_from(f, "w@c.example", "r@other.example", "smtp:other.example (other)");
+    assert_route_from(f, NULL, "r@other.example", "smtp:other.example (other)");
+    f->conf.relayhost = "[relay.example.net]";
+    rules_fixture_open(f);
+    assert_route_from(f, "u@b.example", "r@other.example", "smtp:[relay.example.net] (other)");
+    assert_route_from(f, "v@b.example", "r@other.example", "smtp:b.example.net:26 (other)");
+}
+
+static void default_transport_by_sender(void **state)
+{
+    static const char *const pairs[] = {"@a.example",  "slow:",
+                                        "u@a.example", "slow:[a.example.net]",
+                                        "@b.example",  ":[b.example.net]",
+                                        "@c.example",  "error:5.7.1 not you",
+                                        NULL};
+    struct rules_fixture *f = *state;
+
+    rules_fixture_table(f, "fake:t", pairs);
+    f->conf.sender_dependent_default_transport_maps = "fake:t";
+    f->conf.relayhost = "[relay.example.net]";
+    rules_fixture_open(f);
+    assert_route_from(f, "v@a.example", "r@other.example", "slow:[relay.example.net] (other)");
+    assert_route_from(f, "u@a.example", "r@other.example", "slow:[a.example.net] (other)");
+    assert_route_from(f, "v@b.example", "r@other.example", "smtp:[b.example.net] (other)");
+    assert_route_from(f, "v@c.example", "r@other.example", "error:5.7.1 not you (other)");
+    assert_route_from(f, "v@a.example", "r@relay.example", "relay:[relay.example.net] (relay)");
+    assert_route_from(f, "", "r@other.example", "smtp:[relay.example.net] (other)");
+}
+
+/* A table that fails defers; mail never goes past a relayhost that is not known at the moment. */
+static void sender_tables_that_fail(void **state)
+{
+    struct rules_fixture *f = *state;
+
+    rules_fixture_table(f, "fake:t", NULL)->fail = "*";
+    f->conf.sender_dependent_relayhost_maps = "fake:t";
+    rules_fixture_open(f);
+    assert_route_from(f, "u@a.example", "r@other.example", "failed: fake failure");
+    f->conf.sender_dependent_relayhost_maps = "";
+    f->conf.sender_dependent_default_transport_maps = "fake:t";
+    rules_fixture_open(f);
+    assert_route_from(f, "u@a.example", "r@other.example", "failed: fake failure");
+    assert_route_from(f, "u@a.example", "r@box.example", "virtual:box.example (mailbox)");
+}
+
 /* What comes back to the sender of the postmaster's notices ends here, whatever transport_maps says. */
 static void double_bounces_end(void **state)
 {
@@ -117,7 +206,7 @@ static void keys_of_transport5(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         f->conf.parent_domain_matches_subdomains = cases[i].parents ? "relay_domains, transport_maps" : "";
         rules_fixture_open(f);
-        rules_route(f->rules, &f->look.scope, cases[i].address, on_route, f);
+        rules_route(f->rules, &f->look.scope, NULL, NULL, cases[i].address, on_route, f);
         rules_fixture_run(f);
         assert_int_equal(f->look.status, OP_OK);
         assert_string_equal(buf_cstr(&f->log), cases[i].asked);
@@ -136,7 +225,7 @@ static void the_longest_domain_has_room(void **state)
     f->conf.transport_maps = "fake:t";
     f->conf.parent_domain_matches_subdomains = "transport_maps";
     rules_fixture_open(f);
-    rules_route(f->rules, &f->look.scope, address, on_route, f);
+    rules_route(f->rules, &f->look.scope, NULL, NULL, address, on_route, f);
     rules_fixture_run(f);
     assert_int_equal(f->look.status, OP_OK);
     assert_non_null(strstr(buf_cstr(&f->log), " a.a a * "));
@@ -222,7 +311,7 @@ static void the_asker_may_go_at_any_time(void **state)
     for (int stage = 0; stage < 2; stage++) {
         t->hang = stage == 1;
         d->hang = stage == 0;
-        rules_route(f->rules, &f->look.scope, "u@b.example", on_route, f);
+        rules_route(f->rules, &f->look.scope, NULL, NULL, "u@b.example", on_route, f);
         loop_run(f->look.loop);
         op_scope_cancel(&f->look.scope);
         t->hang = d->hang = false;
@@ -238,6 +327,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULES_TEST(by_class),
         RULES_TEST(by_settings),
+        RULES_TEST(relayhost_is_the_next_hop),
+        RULES_TEST(relayhost_by_sender),
+        RULES_TEST(default_transport_by_sender),
+        RULES_TEST(sender_tables_that_fail),
         RULES_TEST(double_bounces_end),
         RULES_TEST(keys_of_transport5),
         RULES_TEST(the_longest_domain_has_room),
