@@ -74,6 +74,15 @@ static void add_client(struct buf *out, const struct received *r)
     buf_add_str(out, "])\n\t");
 }
 
+/* In a comment, which nothing in it ends. */
+static void add_login(struct buf *out, const char *login)
+{
+    buf_add_str(out, "(Authenticated sender: ");
+    for (size_t n = 0; login[n] != '\0' && n < NAME_MAX_BYTES; n++)
+        buf_add_char(out, login[n] < 32 || login[n] > 126 || strchr("()\\", login[n]) != NULL ? '?' : login[n]);
+    buf_add_str(out, ")\n\t");
+}
+
 /* "\n\tfor <rcpt>", unless the line would be too long for it. */
 static void add_for(struct buf *out, const char *rcpt)
 {
@@ -100,6 +109,10 @@ void received_write(struct buf *out, const struct received *r)
         buf_printf(out, "by %s (%s)\n\tid %s; ", r->myhostname, r->mail_name, r->qid);
     } else {
         add_client(out, r);
+        if (r->tls != NULL)
+            buf_printf(out, "%s\n\t", r->tls);
+        if (r->login != NULL)
+            add_login(out, r->login);
         buf_printf(out, "by %s (%s) with %s id %s", r->myhostname, r->mail_name, r->protocol, r->qid);
         before = buf_len(out);
         if (r->rcpt != NULL)

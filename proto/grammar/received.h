@@ -14,12 +14,14 @@ struct received {
     const char *client_addr; /* "127.0.0.1" or "::1" (printed as IPv6:::1); NULL: made here, and only the last four
                                 fields count */
     const char *protocol;    /* "SMTP", "ESMTP", "UTF8SMTP", ...: RFC 3848, RFC 6531 */
+    const char *tls;         /* comments about TLS, in lines; NULL: not to be said */
+    const char *login;       /* who had authenticated; NULL: not to be said */
     const char *rcpt;        /* internal form, when there is exactly one recipient; else NULL */
     const char *myhostname, *mail_name, *qid;
     uint64_t time_us; /* wall clock */
 };
 
-/* Appends the header, in two or three lines, with its final '\n'. */
+/* Appends the header, in two or more lines, with its final '\n'. */
 void received_write(struct buf *, const struct received *);
 /* Appends "Sun, 22 Nov 2026 17:09:23 +0000 (UTC)" in local time. */
 void received_date(struct buf *, uint64_t unix_us);

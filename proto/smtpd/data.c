@@ -51,6 +51,8 @@ enum step bdat_check(struct session *s)
     if (!slice_u64(size, INT64_MAX, &s->bdat_left) || (last.n > 0 && !s->bdat_last) || slice_trim(rest).n > 0 ||
         buf_len(&s->line) >= (size_t)s->conf->line_length_limit) /* it was cut */
         return bdat_unclear(s);
+    if (session_needs_tls(s))
+        return refuse_chunk(s, 530, "5.7.0", "Must issue a STARTTLS command first");
     if (!session_offers(s, EHLO_CHUNKING))
         return refuse_chunk(s, 502, "5.5.1", "Error: command not implemented");
     if (s->bdat_state == BDAT_ERROR)

@@ -32,6 +32,10 @@ static enum step gate(struct session *s)
 
     if (row->flags & CMD_JUNK && ++s->junk > (unsigned)s->conf->smtpd_junk_command_limit)
         s->errors++;
+    if (!(row->flags & CMD_PRE_TLS) && session_needs_tls(s)) {
+        session_reply(s, 530, "5.7.0", "Must issue a STARTTLS command first");
+        return STEP_DONE;
+    }
     if (row->flags & CMD_NEED_TXN && !s->txn.open) {
         session_reply(s, 503, "5.5.1", "Error: need %s command", row->act == rcpt_act ? "MAIL" : "RCPT");
         return STEP_DONE;
@@ -67,9 +71,9 @@ static enum step at_station(struct session *s)
 }
 
 /* Refusals by policy are logged where the reply was made: the reply begins with its code. */
-static void account(struct session *s)
+static void account(struct session *s, enum step step)
 {
-    bool ok = buf_len(&s->reply) > 0 && buf_slice(&s->reply).p[0] < '4';
+    bool ok = step == STEP_SENT || buf_slice(&s->reply).p[0] < '4';
     ptrdiff_t id = s->cmd - rows;
 
     s->count[id].all++;
@@ -90,7 +94,7 @@ void dispatch_continue(struct session *s, enum step step)
         step = at_station(s);
     }
     if (step == STEP_WAIT) {
-        MTA_ASSERT(!op_scope_idle(&s->scope));
+        MTA_ASSERT(!op_scope_idle(&s->scope) || cleanup_busy(s));
         session_waits(s);
         return;
     }
@@ -98,8 +102,8 @@ void dispatch_continue(struct session *s, enum step step)
         session_flush(s);
         return;
     }
-    MTA_ASSERT(buf_len(&s->reply) > 0);
-    account(s);
+    MTA_ASSERT(step == STEP_SENT || buf_len(&s->reply) > 0);
+    account(s, step);
     session_command_over(s, step);
 }
 
@@ -145,21 +149,32 @@ static void unknown_command(struct session *s, enum smtp_cmd_result parsed, stru
     session_command_over(s, step);
 }
 
+/* smtpd_forbid_bare_newline: the line was answered, and is the last. */
+static bool refuse_bare_lf(struct session *s)
+{
+    if (!s->bare_lf || !txn_refuses_bare_lf(s))
+        return false;
+    session_reply(s, (int)s->conf->smtpd_forbid_bare_newline_reject_code, "5.5.2", "%s Error: bare <LF> received",
+                  s->conf->myhostname);
+    session_command_over(s, STEP_CLOSE);
+    return true;
+}
+
 static void command(struct session *s)
 {
     struct smtp_cmd cmd;
     enum smtp_cmd_result parsed = smtp_cmd_parse(buf_slice(&s->line), &cmd);
     struct log_ctx log = session_log(s, false);
 
-    if (s->bare_lf && txn_refuses_bare_lf(s)) {
-        session_reply(s, (int)s->conf->smtpd_forbid_bare_newline_reject_code, "5.5.2", "%s Error: bare <LF> received",
-                      s->conf->myhostname);
-        session_command_over(s, STEP_CLOSE);
+    if (refuse_bare_lf(s))
         return;
-    }
     if (s->errors >= (unsigned)s->conf->smtpd_hard_error_limit) {
         log_event(LOG_SESSION_LOST, &log, "too many errors after %s from %s[%s]", s->doing, s->name, s->addr.host);
         session_command_over(s, session_421(s, "4.7.0", "too many errors"));
+        return;
+    }
+    if (s->unwelcome != NULL) {
+        session_command_over(s, session_421(s, "4.7.1", s->unwelcome));
         return;
     }
     s->cmd = parsed == SMTP_CMD_OK ? find(cmd.verb) : NULL;
@@ -175,6 +190,17 @@ static void command(struct session *s)
 
 /* ---- lines ---- */
 
+/* RFC 4954 section 4: what belongs to AUTH may be longer than other lines. */
+static size_t line_limit(const struct session *s, struct slice in)
+{
+    size_t plain = (size_t)s->conf->line_length_limit, sasl = (size_t)s->conf->smtpd_sasl_response_limit;
+    struct slice begin = buf_len(&s->line) > 0 ? buf_slice(&s->line) : in;
+    bool is_auth =
+        s->phase == SESSION_PHASE_AUTH || (s->service->auth != NULL && slice_istarts(begin, SLICE_LIT("AUTH ")));
+
+    return is_auth && sasl > plain ? sasl : plain;
+}
+
 /*
  * Takes the next line off the input into s->line, without its end. A line longer than line_length_limit is cut and the
  * rest of it thrown away, as Postfix does. False: it is not complete yet.
@@ -182,8 +208,7 @@ static void command(struct session *s)
 static bool take_line(struct session *s)
 {
     struct slice in = stream_input(s->stream);
-    size_t eol = slice_find(in, '\n'), max = (size_t)s->conf->line_length_limit,
-           take = eol == SLICE_NOT_FOUND ? in.n : eol;
+    size_t eol = slice_find(in, '\n'), max = line_limit(s, in), take = eol == SLICE_NOT_FOUND ? in.n : eol;
     size_t have = buf_len(&s->line);
     bool cr = s->line_cr;
 
@@ -210,6 +235,16 @@ static bool next_command(struct session *s)
     return true;
 }
 
+/* The client's answer to a challenge of AUTH. */
+static bool next_response(struct session *s)
+{
+    if (stream_input(s->stream).n == 0 || !take_line(s))
+        return false;
+    if (!refuse_bare_lf(s))
+        dispatch_continue(s, auth_response(s));
+    return true;
+}
+
 /* ---- content ---- */
 
 /* After a piece of content: stop reading while the disk is behind. */
@@ -227,7 +262,7 @@ static bool next_data(struct session *s)
 
     if (in.n == 0)
         return false;
-    r = smtp_body_feed(&s->txn.body, in, &s->txn.held, &used);
+    r = smtp_body_feed(&s->txn.body, in, cleanup_input(s), &used);
     stream_consume(s->stream, used);
     s->txn.size += used;
     txn_content(s);
@@ -242,16 +277,16 @@ static bool next_chunk(struct session *s)
 {
     struct slice in = slice_head(stream_input(s->stream), (size_t)s->bdat_left);
 
-    if (in.n == 0)
+    if (in.n == 0 && s->bdat_left > 0)
         return false;
-    if (s->cmd != NULL) { /* else it was refused already: thrown away */
-        smtp_body_chunk(&s->txn.body, in, &s->txn.held);
+    if (s->cmd != NULL && in.n > 0) { /* else it was refused already: thrown away */
+        smtp_body_chunk(&s->txn.body, in, cleanup_input(s));
         s->txn.size += in.n;
         txn_content(s);
     }
     s->bdat_left -= in.n;
     stream_consume(s->stream, in.n);
-    if (s->bdat_left > 0)
+    if (s->bdat_left > 0 || (s->cmd != NULL && cleanup_busy(s)))
         return s->cmd == NULL || go_on(s);
     s->phase = SESSION_PHASE_COMMAND;
     if (s->cmd != NULL)
@@ -265,6 +300,7 @@ static bool more(struct session *s)
 {
     switch (s->phase) {
     case SESSION_PHASE_COMMAND: return next_command(s);
+    case SESSION_PHASE_AUTH: return next_response(s);
     case SESSION_PHASE_DATA: return next_data(s);
     default: return next_chunk(s);
     }

@@ -7,6 +7,14 @@ static bool vrfy_enabled(const struct conf *c)
 {
     return !c->disable_vrfy_command;
 }
+static bool starttls_enabled(const struct conf *c)
+{
+    return tls_server_wanted(c) && !tls_server_wrapped(c);
+}
+static bool auth_enabled(const struct conf *c)
+{
+    return c->smtpd_sasl_auth_enable;
+}
 static bool utf8_enabled(const struct conf *c)
 {
     return c->smtputf8_enable;
@@ -19,14 +27,14 @@ static const struct {
     [EHLO_PIPELINING] = {"PIPELINING", NULL},     [EHLO_SIZE] = {"SIZE", NULL},
     [EHLO_VRFY] = {"VRFY", vrfy_enabled},         [EHLO_ENHANCEDSTATUSCODES] = {"ENHANCEDSTATUSCODES", NULL},
     [EHLO_8BITMIME] = {"8BITMIME", NULL},         [EHLO_DSN] = {"DSN", NULL},
+    [EHLO_AUTH] = {"AUTH", auth_enabled},         [EHLO_STARTTLS] = {"STARTTLS", starttls_enabled},
     [EHLO_SMTPUTF8] = {"SMTPUTF8", utf8_enabled}, [EHLO_CHUNKING] = {"CHUNKING", NULL},
 };
 
 unsigned ehlo_offered(const struct conf *c, struct buf *err)
 {
     /* Words of Postfix that name what we do not offer in the first place. */
-    static const char *const harmless[] = {"silent-discard", "starttls", "auth",  "etrn",
-                                           "xclient",        "xforward", "xverp", "requiretls"};
+    static const char *const harmless[] = {"silent-discard", "etrn", "xclient", "xforward", "xverp", "requiretls"};
     struct slice rest = slice_str(c->smtpd_discard_ehlo_keywords), word;
     unsigned set = 0;
 
@@ -73,6 +81,18 @@ enum step helo_act(struct session *s)
     return STEP_DONE;
 }
 
+/* RFC 4954 section 3; the form with "=" is of its draft. */
+static void offer_auth(struct session *s, struct buf *text)
+{
+    const char *mechanisms = session_auth_offer(s);
+
+    if (mechanisms[0] == '\0')
+        return;
+    buf_printf(text, "\nAUTH %s", mechanisms);
+    if (s->conf->broken_sasl_auth_clients)
+        buf_printf(text, "\nAUTH=%s", mechanisms);
+}
+
 enum step ehlo_act(struct session *s)
 {
     struct buf text = {0};
@@ -81,8 +101,12 @@ enum step ehlo_act(struct session *s)
     s->esmtp = true;
     buf_add_str(&text, s->conf->myhostname);
     for (size_t i = 0; i < EHLO_COUNT; i++) {
-        if (!session_offers(s, (enum ehlo_keyword)i))
+        if (!session_offers(s, (enum ehlo_keyword)i) || (i == EHLO_STARTTLS && !session_may_starttls(s)))
             continue;
+        if (i == EHLO_AUTH) {
+            offer_auth(s, &text);
+            continue;
+        }
         buf_printf(&text, "\n%s", keywords[i].word);
         if (i == EHLO_SIZE && s->conf->message_size_limit > 0)
             buf_printf(&text, " %lld", (long long)s->conf->message_size_limit);

@@ -12,10 +12,8 @@ unsigned session_extensions(const struct session *s)
         enum ehlo_keyword keyword;
         unsigned ext;
     } pairs[] = {
-        {EHLO_SIZE, SMTP_EXT_SIZE},
-        {EHLO_8BITMIME, SMTP_EXT_8BITMIME},
-        {EHLO_DSN, SMTP_EXT_DSN},
-        {EHLO_SMTPUTF8, SMTP_EXT_SMTPUTF8},
+        {EHLO_SIZE, SMTP_EXT_SIZE},         {EHLO_8BITMIME, SMTP_EXT_8BITMIME}, {EHLO_DSN, SMTP_EXT_DSN},
+        {EHLO_SMTPUTF8, SMTP_EXT_SMTPUTF8}, {EHLO_AUTH, SMTP_EXT_AUTH},
     };
     unsigned set = 0;
 

@@ -9,12 +9,10 @@
 #include "core/base/alloc.h"
 #include "proto/smtpd/smtpd_int.h"
 
-typedef enum restrict_verdict check_fn(struct session *);
-
 struct restrict_check {
     const char *name;
     unsigned lists;
-    check_fn *fn;
+    restrict_check_fn *fn;
     bool guards;
 };
 
@@ -31,7 +29,7 @@ static const char *who_helo(struct session *s)
 {
     return s->helo ? s->helo : "";
 }
-static const char *who_sender(struct session *s)
+const char *restrict_sender(struct session *s)
 {
     return s->txn.open ? s->txn.env.sender : s->mail ? s->mail : "";
 }
@@ -57,7 +55,7 @@ static const struct {
 } voices[RESTRICT_LIST_COUNT] = {
     [RESTRICT_LIST_CLIENT] = {"Client host", session_peer},
     [RESTRICT_LIST_HELO] = {"Helo command", who_helo},
-    [RESTRICT_LIST_SENDER] = {"Sender address", who_sender},
+    [RESTRICT_LIST_SENDER] = {"Sender address", restrict_sender},
     [RESTRICT_LIST_RELAY] = {"Recipient address", who_rcpt},
     [RESTRICT_LIST_RECIPIENT] = {"Recipient address", who_rcpt},
     [RESTRICT_LIST_UNLISTED] = {"Recipient address", who_rcpt},
@@ -70,8 +68,8 @@ static enum restrict_list_id current(const struct session *s)
     return *s->restrict_run.lists;
 }
 
-static enum restrict_verdict refuse(struct session *s, enum status_reason reason, int64_t code, const char *dsn,
-                                    const char *text)
+enum restrict_verdict restrict_refuse(struct session *s, enum status_reason reason, int64_t code, const char *dsn,
+                                      const char *text)
 {
     enum restrict_list_id id = current(s);
 
@@ -80,7 +78,7 @@ static enum restrict_verdict refuse(struct session *s, enum status_reason reason
     return RESTRICT_REJECT;
 }
 
-static enum restrict_verdict table_failed(struct session *s, const char *why)
+enum restrict_verdict restrict_table_failed(struct session *s, const char *why)
 {
     struct log_ctx log = session_log(s, true);
 
@@ -109,7 +107,7 @@ static void tell(struct session *s, enum restrict_verdict v)
         s->probe->verdict(s->probe->arg, l->parameter, l->items[s->restrict_run.index]->name, said);
 }
 
-static void answer(struct session *s, enum restrict_verdict v)
+void restrict_answer(struct session *s, enum restrict_verdict v)
 {
     tell(s, v);
     if (v == RESTRICT_DUNNO) {
@@ -136,12 +134,12 @@ static enum restrict_verdict check_permit(struct session *s)
 
 static enum restrict_verdict check_reject(struct session *s)
 {
-    return refuse(s, STATUS_ACCESS_DENIED, s->conf->reject_code, "5.7.1", "Access denied");
+    return restrict_refuse(s, STATUS_ACCESS_DENIED, s->conf->reject_code, "5.7.1", "Access denied");
 }
 
 static enum restrict_verdict check_defer(struct session *s)
 {
-    return refuse(s, STATUS_ACCESS_DEFERRED, s->conf->defer_code, "4.3.2", "Try again later");
+    return restrict_refuse(s, STATUS_ACCESS_DEFERRED, s->conf->defer_code, "4.3.2", "Try again later");
 }
 
 static enum restrict_verdict check_mynetworks(struct session *s)
@@ -151,8 +149,7 @@ static enum restrict_verdict check_mynetworks(struct session *s)
 
 static enum restrict_verdict check_sasl_authenticated(struct session *s)
 {
-    (void)s;
-    return RESTRICT_DUNNO; /* there is no AUTH command, so nobody is */
+    return s->login != NULL ? RESTRICT_PERMIT : RESTRICT_DUNNO;
 }
 
 /*
@@ -186,22 +183,22 @@ static void on_permit_destination(void *owner, enum op_status st, const void *re
     struct session *s = owner;
 
     if (st != OP_OK)
-        answer(s, table_failed(s, lookup_error(st, result)));
+        restrict_answer(s, restrict_table_failed(s, lookup_error(st, result)));
     else
-        answer(s, is_ours(s, st, result) ? RESTRICT_PERMIT : RESTRICT_DUNNO);
+        restrict_answer(s, is_ours(s, st, result) ? RESTRICT_PERMIT : RESTRICT_DUNNO);
 }
 
 /* `minus` and `dsn`: defer_unauth_destination says 454 4.7.1 where reject_ says 554 5.7.1. */
 static void unauth(struct session *s, enum op_status st, const void *result, int minus, const char *dsn)
 {
     if (st != OP_OK)
-        answer(s, table_failed(s, lookup_error(st, result)));
+        restrict_answer(s, restrict_table_failed(s, lookup_error(st, result)));
     else if (is_ours(s, st, result))
-        answer(s, RESTRICT_DUNNO);
+        restrict_answer(s, RESTRICT_DUNNO);
     else {
         s->verdict = status_reply(STATUS_RELAY_DENIED, (int)s->conf->relay_domains_reject_code - minus, dsn,
                                   "<%s>: Relay access denied", who_rcpt(s));
-        answer(s, RESTRICT_REJECT);
+        restrict_answer(s, RESTRICT_REJECT);
     }
 }
 
@@ -236,12 +233,12 @@ static void on_unlisted(void *owner, enum op_status st, const void *result)
     const struct status *said = result;
 
     if (st == OP_TIMEOUT || said == NULL || said->reason == STATUS_TABLE_TEMPFAIL)
-        answer(s, table_failed(s, said ? said->text : NULL));
+        restrict_answer(s, restrict_table_failed(s, said ? said->text : NULL));
     else if (status_is_ok(said))
-        answer(s, RESTRICT_DUNNO);
+        restrict_answer(s, RESTRICT_DUNNO);
     else
-        answer(s, refuse(s, said->reason, said->code, said->dsn,
-                         s->conf->show_user_unknown_table_name ? said->text : "User unknown"));
+        restrict_answer(s, restrict_refuse(s, said->reason, said->code, said->dsn,
+                                           s->conf->show_user_unknown_table_name ? said->text : "User unknown"));
 }
 
 static enum restrict_verdict check_unlisted_recipient(struct session *s)

@@ -61,4 +61,20 @@ bool restrict_list_guards_relay(const struct restrict_list *);
  */
 enum restrict_verdict restrict_start(struct session *, enum restrict_stage);
 
+/* ---- for checks in files of their own: restrict_login.c, restrict_tls.c ---- */
+
+typedef enum restrict_verdict restrict_check_fn(struct session *);
+/* "<WHO>: WHAT rejected: TEXT" with who and what of the current list. */
+enum restrict_verdict restrict_refuse(struct session *, enum status_reason, int64_t code, const char *dsn,
+                                      const char *text);
+/* 451 of the current list; `why` (NULL: a time-out) goes to the log. */
+enum restrict_verdict restrict_table_failed(struct session *, const char *why);
+/* A check that answered RESTRICT_WAIT has come to a verdict. */
+void restrict_answer(struct session *, enum restrict_verdict);
+/* The sender of the transaction, or of the MAIL command in progress. */
+const char *restrict_sender(struct session *);
+restrict_check_fn check_tls_clientcerts, check_tls_all_clientcerts;
+restrict_check_fn check_sender_login, check_known_sender_login, check_authenticated_sender_login,
+    check_unauthenticated_sender_login;
+
 #endif

@@ -4,6 +4,7 @@
  * current callback has returned.
  */
 #include "core/base/alloc.h"
+#include "lookup/dns_peer.h"
 #include "lookup/matchlist.h"
 #include "proto/smtpd/smtpd_int.h"
 
@@ -130,6 +131,15 @@ enum step session_421(struct session *s, const char *dsn, const char *text)
     return STEP_CLOSE;
 }
 
+void session_forget(struct session *s)
+{
+    session_auth_forget(s);
+    txn_reset(s);
+    mem_free(s->helo);
+    s->helo = NULL;
+    s->esmtp = false;
+}
+
 /* ---- the end ---- */
 
 static void forget_client(struct session *s)
@@ -161,14 +171,15 @@ static void session_end(struct session *s)
     op_scope_close(&s->scope);
     timer_stop(&s->timer);
     loop_defer_cancel(&s->pump_task);
-    txn_reset(s);
+    session_forget(s);
     forget_client(s);
     list_remove(&s->link);
     s->server->nsessions--;
-    buf_release(&s->line);
+    session_drop_line(s);
     buf_release(&s->reply);
     arena_clear(&s->cmd_arena);
-    mem_free(s->helo);
+    mem_free(s->own_name);
+    mem_free(s->own_reverse_name);
     if (s->probe != NULL)
         s->probe->ended(s->probe->arg);
     smtpd_service_unref(&s->service);
@@ -195,7 +206,7 @@ static void finish(struct session *s)
 /* "RCPT", "DATA (1234 bytes)" */
 static const char *where(struct session *s)
 {
-    if (s->phase == SESSION_PHASE_COMMAND)
+    if (s->phase == SESSION_PHASE_COMMAND || s->phase == SESSION_PHASE_AUTH)
         return s->doing;
     return arena_printf(&s->cmd_arena, "%s (%llu bytes)", s->doing, (unsigned long long)s->txn.size);
 }
@@ -231,12 +242,20 @@ void session_waits(struct session *s)
     timer_stop(&s->timer);
 }
 
+void session_drop_line(struct session *s)
+{
+    if (s->line.data != NULL)
+        explicit_bzero(s->line.data, s->line.cap);
+    buf_release(&s->line);
+    s->args = SLICE_EMPTY;
+}
+
 /* Hands the reply to the stream and goes on with the next command. */
 static void reply_out(void *arg)
 {
     struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
 
-    s->waiting = false;
+    s->waiting = s->delayed = false;
     session_flush(s);
     if (s->closing) {
         finish(s);
@@ -246,24 +265,47 @@ static void reply_out(void *arg)
         dispatch_later(s);
 }
 
-/* smtpd_soft_error_limit: a client that makes many errors waits for each further reply, unless it is only a probe. */
-static void command_over(struct session *s)
+/*
+ * How long the reply waits: smtpd_soft_error_limit, for a client that makes many errors, unless it is only a probe or
+ * sends no more; and what is said of somebody who guesses passwords, who does not get around it by sending no more.
+ */
+static uint64_t reply_delay(const struct session *s)
 {
     unsigned before = s->errors - (s->erred && s->errors > 0);
-    bool slow = before >= (unsigned)s->conf->smtpd_soft_error_limit && s->conf->smtpd_error_sleep_time_ms > 0 &&
-                s->probe == NULL;
+    bool slow = before >= (unsigned)s->conf->smtpd_soft_error_limit && s->probe == NULL && !s->ended;
+    uint64_t delay_ms = slow ? s->conf->smtpd_error_sleep_time_ms : 0;
 
+    return delay_ms > s->reply_delay_ms ? delay_ms : s->reply_delay_ms;
+}
+
+static void command_over(struct session *s)
+{
+    uint64_t delay_ms = reply_delay(s);
+
+    auth_end(&s->exchange);
+    s->reply_delay_ms = 0;
     s->erred = s->bare_lf = false;
     s->cmd = NULL;
     s->rcpt = NULL;
     s->mail = NULL;
-    buf_release(&s->line);
+    session_drop_line(s);
     arena_clear(&s->cmd_arena);
-    if (slow && !s->ended && !s->shutdown) {
-        s->waiting = true;
-        timer_start(s->server->loop, &s->timer, s->conf->smtpd_error_sleep_time_ms, reply_out, s);
+    if (delay_ms > 0 && !s->broken && !s->shutdown) {
+        s->waiting = s->delayed = true;
+        timer_start(s->server->loop, &s->timer, delay_ms, reply_out, s);
     } else
         reply_out(s);
+}
+
+void session_shut_down(struct session *s)
+{
+    s->shutdown = true;
+    if (s->handshaking)
+        session_close(s);
+    else if (s->delayed)
+        reply_out(s);
+    else
+        dispatch_pump(s);
 }
 
 void session_resume(struct session *s, enum step step)
@@ -294,7 +336,7 @@ static void on_data(void *arg)
 {
     struct session *s = OBJ_FROM(struct session, arg, SESSION_MAGIC);
 
-    if (s->phase != SESSION_PHASE_COMMAND && !s->waiting)
+    if (s->phase != SESSION_PHASE_COMMAND && s->phase != SESSION_PHASE_AUTH && !s->waiting)
         restart_timer(s); /* a command line must be complete in time, content must go on */
     dispatch_pump(s);
 }
@@ -338,43 +380,58 @@ bool session_may_work(const struct session *s)
 
 /* ---- the beginning ---- */
 
-/* True when the client has too many sessions already. Counts this one in any case. */
-static bool too_many(struct session *s)
+static void count_client(struct session *s)
 {
     struct slice key = slice_str(s->addr.host);
     struct client_count *c = map_get(&s->server->per_client, key);
-    int64_t limit = s->conf->smtpd_client_connection_count_limit;
 
     if (s->probe != NULL)
-        return false;
+        return;
     if (c == NULL) {
         c = NEW(struct client_count);
         map_put(&s->server->per_client, key, c);
     }
     c->sessions++;
-    return limit > 0 && c->sessions > limit && matchlist_match_now(s->service->exceptions, key) != 1;
 }
 
-/*
- * local_header_rewrite_clients: whose missing headers are added. Words of the list that ask for what is not there yet
- * (AUTH, tables) match nobody; smtpd_service_new has said so.
- */
-static bool is_local_client(const struct session *s)
+/* Has the client too many sessions, this one among them? */
+static bool too_many(const struct session *s)
+{
+    struct slice key = slice_str(s->addr.host);
+    const struct client_count *c = s->probe == NULL ? map_get(&s->server->per_client, key) : NULL;
+    int64_t limit = s->conf->smtpd_client_connection_count_limit;
+
+    return c != NULL && limit > 0 && c->sessions > limit && matchlist_match_now(s->service->exceptions, key) != 1;
+}
+
+/* local_header_rewrite_clients: whose missing headers are added. Tables of the list match nobody; smtpd_service_new has
+ * said so. */
+bool session_is_local(const struct session *s)
 {
     struct slice rest = slice_str(s->conf->local_header_rewrite_clients), word;
 
     while ((word = slice_token(&rest, ", \t\r\n")).n > 0)
         if ((slice_ieq(word, SLICE_LIT("permit_inet_interfaces")) && conf_is_own_address(s->conf, s->addr.host)) ||
-            (slice_ieq(word, SLICE_LIT("permit_mynetworks")) && s->in_mynetworks))
+            (slice_ieq(word, SLICE_LIT("permit_mynetworks")) && s->in_mynetworks) ||
+            (slice_ieq(word, SLICE_LIT("permit_sasl_authenticated")) && s->login != NULL))
             return true;
     return false;
+}
+
+void session_welcome(struct session *s)
+{
+    if (s->unwelcome != NULL) {
+        session_command_over(s, session_421(s, "4.7.1", s->unwelcome));
+        return;
+    }
+    session_reply(s, 220, NULL, "%s", s->conf->smtpd_banner);
+    command_over(s);
 }
 
 static void greet(struct session *s)
 {
     struct log_ctx log = plain_log(s);
 
-    s->local_client = is_local_client(s);
     log_event(LOG_CONNECT, &log, "connect from %s[%s]", s->name, s->addr.host);
     if (s->server->draining) {
         s->shutdown = true;
@@ -388,8 +445,12 @@ static void greet(struct session *s)
         session_command_over(s, STEP_CLOSE);
         return;
     }
-    session_reply(s, 220, NULL, "%s", s->conf->smtpd_banner);
-    command_over(s);
+    if (session_auth_banned(s, NULL)) {
+        session_command_over(s, session_auth_refuse(s));
+        return;
+    }
+    if (!session_wrap(s))
+        session_welcome(s);
 }
 
 static void on_mynetworks(void *owner, enum op_status st, const void *result)
@@ -402,28 +463,62 @@ static void on_mynetworks(void *owner, enum op_status st, const void *result)
     greet(s);
 }
 
-/*
- * Who is it? The name is what smtpd_peername_lookup would verify by DNS; without a resolver only this host's own
- * loopback is known by name.
- */
+static void check_mynetworks(struct session *s)
+{
+    struct slice addr = slice_str(s->addr.host);
+    int trusted = matchlist_match_now(s->service->mynetworks, addr);
+
+    s->in_mynetworks = trusted == 1;
+    if (trusted < 0) {
+        s->waiting = true;
+        matchlist_match(s->service->mynetworks, &s->scope, addr, on_mynetworks, s);
+    } else
+        greet(s);
+}
+
+static void on_peer(void *owner, enum op_status st, const void *result)
+{
+    struct session *s = owner;
+    const struct dns_peer *peer = result;
+    struct log_ctx log = plain_log(s);
+
+    (void)st;
+    s->name = s->own_name = mem_strdup(peer->name);
+    s->reverse_name = s->own_reverse_name = mem_strdup(peer->reverse_name);
+    s->name_status = peer->name_status;
+    s->reverse_status = peer->reverse_status;
+    if (peer->warning != NULL)
+        log_event(LOG_SESSION_WARNING, &log, "%s", peer->warning);
+    s->waiting = false;
+    check_mynetworks(s);
+}
+
+/* Who is it, as far as that is known without asking? */
 static void identify(struct session *s)
 {
-    struct slice addr;
+    struct dns_peer peer;
 
     s->addr = stream_peer(s->stream);
-    if (s->probe != NULL) {
+    if (s->probe != NULL)
         snprintf(s->addr.host, sizeof s->addr.host, "%s", s->probe->client_addr);
-        s->name = s->probe->client_name;
-        return;
-    }
-    addr = slice_str(s->addr.host);
-    s->name = slice_eq(addr, SLICE_LIT("127.0.0.1")) || slice_eq(addr, SLICE_LIT("::1")) ? "localhost" : "unknown";
+    peer = dns_peer_unasked(s->addr.host);
+    s->name = s->probe != NULL ? s->probe->client_name : peer.name;
+    s->reverse_name = s->probe != NULL ? s->probe->client_name : peer.reverse_name;
+    s->name_status = peer.name_status;
+    s->reverse_status = peer.reverse_status;
+    count_client(s);
+}
+
+/* smtpd_peername_lookup; not for those who are sent away, nor for who is known already. */
+static bool wants_name(const struct session *s)
+{
+    return s->server->dns != NULL && s->probe == NULL && s->conf->smtpd_peername_lookup &&
+           s->name_status != DNS_PEER_OK && !s->server->draining && !too_many(s);
 }
 
 static void session_begin(struct smtpd_service *service, struct stream *stream, const struct smtpd_probe *probe)
 {
     struct session *s = NEW(struct session);
-    int trusted;
 
     s->magic = SESSION_MAGIC;
     s->server = service->server;
@@ -439,13 +534,11 @@ static void session_begin(struct smtpd_service *service, struct stream *stream, 
     s->server->nsessions++;
     identify(s);
     stream_set_events(stream, &session_events, s, SESSION_INPUT_MAX);
-    trusted = matchlist_match_now(service->mynetworks, slice_str(s->addr.host));
-    s->in_mynetworks = trusted == 1;
-    if (trusted < 0) {
+    if (wants_name(s)) {
         s->waiting = true;
-        matchlist_match(service->mynetworks, &s->scope, slice_str(s->addr.host), on_mynetworks, s);
+        dns_peer_ask(s->server->dns, s->addr.host, &s->scope, on_peer, s);
     } else
-        greet(s);
+        check_mynetworks(s);
 }
 
 void smtpd_accept(void *service, struct stream *stream)

@@ -1,7 +1,7 @@
 /*
  * The SMTP server: RFC 5321 with PIPELINING (RFC 2920), SIZE (1870), 8BITMIME (6152), ENHANCEDSTATUSCODES (2034), DSN
- * (3461), SMTPUTF8 (6531), CHUNKING (3030). One `struct smtpd` for the process; one service for each [listener] of a
- * configuration; a session for each client.
+ * (3461), SMTPUTF8 (6531), CHUNKING (3030), STARTTLS (3207). One `struct smtpd` for the process; one service for each
+ * [listener] of a configuration; a session for each client.
  */
 #ifndef MTA_SMTPD_SMTPD_H
 #define MTA_SMTPD_SMTPD_H
@@ -9,13 +9,24 @@
 #include "core/conf/conf.h"
 #include "core/loop/stream.h"
 #include "core/queue/queue.h"
+#include "lookup/dns.h"
 #include "lookup/rules.h"
+#include "proto/auth/auth_guard.h"
 
 struct smtpd;
 struct smtpd_service;
 
 /* The loop and the queue are borrowed and must live as long. Without a queue (NULL) there are only probes. */
 struct smtpd *smtpd_new(struct loop *, struct queue *);
+/* Where the host names of clients are looked up; borrowed until smtpd_free. Without it they have none. */
+void smtpd_use_dns(struct smtpd *, struct dns *);
+/* Who counts failed authentications of all services; borrowed, must live as long. Without one nothing is counted. */
+void smtpd_set_auth_guard(struct smtpd *, struct auth_guard *);
+/* Open sessions of the listener of this name, whatever configuration they began with. */
+struct smtpd_sessions {
+    size_t open, tls, authenticated;
+};
+struct smtpd_sessions smtpd_count(const struct smtpd *, const char *listener);
 /*
  * No new sessions; each gets 421 at once, or when what it waits for (a commit, say) is done. Then drained(arg) is
  * called from the loop. Sessions still there after grace_ms are closed.

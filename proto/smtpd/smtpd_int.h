@@ -11,13 +11,17 @@
 #include "core/base/id.h"
 #include "core/base/log.h"
 #include "core/base/map.h"
+#include "lookup/dns_peer.h"
+#include "proto/auth/auth.h"
 #include "proto/grammar/header.h"
 #include "proto/grammar/smtp_body.h"
 #include "proto/grammar/smtp_cmd.h"
 #include "proto/grammar/smtp_param.h"
 #include "proto/grammar/smtp_reply.h"
+#include "proto/smtpd/cleanup.h"
 #include "proto/smtpd/restrict.h"
 #include "proto/smtpd/smtpd.h"
+#include "tls/tls_stream.h"
 
 enum step {
     STEP_NEXT,    /* done: go on to the next station */
@@ -25,6 +29,7 @@ enum step {
     STEP_WAIT,    /* an op is in the scope */
     STEP_CONTENT, /* content follows (session.phase); what comes of it ends the command */
     STEP_CLOSE,   /* the reply is written: close the connection after it */
+    STEP_SENT,    /* the command is over, and its reply has been sent */
 };
 
 struct session;
@@ -33,6 +38,7 @@ enum cmd_flag {
     CMD_NEED_TXN = 1,
     CMD_NO_ARG = 2,
     CMD_JUNK = 4,
+    CMD_PRE_TLS = 8,
 };
 
 struct cmd_row {
@@ -55,6 +61,8 @@ enum cmd_id {
 #include "proto/smtpd/cmds.def"
 #undef SMTPD_CMD
 enum step helo_check(struct session *);
+enum step starttls_check(struct session *);
+enum step auth_check(struct session *);
 enum step mail_check(struct session *);
 enum step rcpt_check(struct session *);
 enum step data_check(struct session *);
@@ -66,6 +74,7 @@ enum session_phase {
     SESSION_PHASE_COMMAND, /* lines */
     SESSION_PHASE_DATA,    /* until CRLF.CRLF */
     SESSION_PHASE_BDAT,    /* `bdat_left` bytes */
+    SESSION_PHASE_AUTH,    /* a line that answers a challenge */
 };
 
 enum bdat_state {
@@ -92,6 +101,8 @@ struct txn {
     bool dropping;        /* of a header that message_drop_headers names */
     uint64_t size;        /* bytes that the client sent */
     bool too_big;
+    struct cleanup cleanup;
+    unsigned own_received; /* 1: the header that we add is among those that were scanned */
 };
 
 struct session {
@@ -107,9 +118,22 @@ struct session {
     struct loop_task pump_task;
 
     struct stream_addr addr;
-    const char *name;   /* verified host name of the client, or "unknown" */
-    bool in_mynetworks; /* for permit_mynetworks */
-    bool local_client;  /* local_header_rewrite_clients: headers that miss are added */
+    const char *name;         /* verified host name of the client, or "unknown" */
+    const char *reverse_name; /* what its address says, or "unknown" */
+    enum dns_peer_status name_status, reverse_status;
+    char *own_name, *own_reverse_name; /* from DNS; may be NULL */
+    bool in_mynetworks;                /* for permit_mynetworks */
+    bool local_client;                 /* local_header_rewrite_clients: headers that miss are added */
+
+    const struct tls_info *tls; /* NULL: in clear */
+    bool handshaking;           /* an op of tls/ has the stream */
+    const char *unwelcome;      /* why the next command gets 421; NULL: it does not */
+
+    char *login, *login_method;     /* of the AUTH that succeeded: "a@example.com", "PLAIN"; NULL: none did */
+    struct auth_exchange *exchange; /* AUTH in progress */
+    const char *mechanism;          /* its, in the command's arena */
+    uint64_t reply_delay_ms;        /* how long the reply of this command waits at the least */
+    bool delayed;                   /* the reply waits for that */
 
     char *helo; /* NULL: none yet */
     bool esmtp;
@@ -152,9 +176,11 @@ struct session {
 struct smtpd {
     struct loop *loop;
     struct queue *queue;
+    struct dns *dns; /* NULL: clients have no names */
     struct list sessions;
     size_t nsessions;
-    struct map per_client; /* address -> struct client_count */
+    struct map per_client;    /* address -> struct client_count */
+    struct auth_guard *guard; /* NULL: nothing is counted */
     bool draining;
     struct timer grace;
     void (*drained)(void *arg);
@@ -166,15 +192,25 @@ struct smtpd_service {
     struct smtpd *server;
     struct rules *rules;
     const struct conf *conf;
+    const char *listener; /* its name; lives with conf */
     struct matchlist *mynetworks, *exceptions, *bare_newline_exclusions;
+    struct cleanup_tables cleanup;
     struct restrict_list *lists[RESTRICT_LIST_COUNT];
-    unsigned ehlo; /* offered extensions: 1 << enum ehlo_keyword */
+    struct auth *auth; /* NULL: there is no AUTH */
+    struct matchlist *auth_hidden, *ban_exceptions;
+    struct maps *login_maps;  /* smtpd_sender_login_maps */
+    struct tls_server *tls;   /* NULL: there is no TLS, or no certificate for it */
+    struct maps *sni_maps;    /* tls_server_sni_maps */
+    struct maps *clientcerts; /* relay_clientcerts */
+    unsigned ehlo;            /* offered extensions: 1 << enum ehlo_keyword */
 };
 
 enum ehlo_keyword {
     EHLO_PIPELINING,
     EHLO_SIZE,
     EHLO_VRFY,
+    EHLO_STARTTLS,
+    EHLO_AUTH,
     EHLO_ENHANCEDSTATUSCODES,
     EHLO_8BITMIME,
     EHLO_DSN,
@@ -199,6 +235,14 @@ void session_reply(struct session *, int code, const char *dsn, const char *fmt,
 void session_reply_status(struct session *, const struct status *);
 /* "421 4.x.x HOST Error: TEXT" and STEP_CLOSE, for use as `return session_421(...)`. */
 enum step session_421(struct session *, const char *dsn, const char *text);
+/* Is it a client that headers are added for (local_header_rewrite_clients)? Authentication may change it. */
+bool session_is_local(const struct session *);
+/* The greeting, or why there is none. */
+void session_welcome(struct session *);
+/* As if the client had said nothing yet: RFC 3207 section 4.2. */
+void session_forget(struct session *);
+/* The line has been worked on: there may have been a password in it. */
+void session_drop_line(struct session *);
 /* "name[addr]" in the command's arena. */
 const char *session_peer(struct session *);
 /* Log context of the session: its syslog_name, and the queue id once there is one ("NOQUEUE" when `noqueue`). */
@@ -219,6 +263,8 @@ bool session_may_work(const struct session *);
 void session_lost(struct session *);
 /* Closes now; nothing more is sent. */
 void session_close(struct session *);
+/* The server stops: says so when the command in progress is over; nobody waits for a handshake or a delayed reply. */
+void session_shut_down(struct session *);
 
 /* ---- dispatch.c ---- */
 
@@ -228,6 +274,40 @@ void dispatch_pump(struct session *);
 void dispatch_later(struct session *);
 /* Continues the command in progress at its next station; `step` is what the last one came to. */
 void dispatch_continue(struct session *, enum step);
+
+/* ---- starttls.c ---- */
+
+/* Is the session encrypted? A probe counts as if it were where TLS is mandatory. */
+bool session_tls_active(const struct session *);
+/* Is there TLS to be had that the session does not have yet? */
+bool session_may_starttls(const struct session *);
+/* Must the client begin with STARTTLS (smtpd_tls_security_level = encrypt), and has not yet? */
+bool session_needs_tls(const struct session *);
+/* May AUTH be offered and taken now: is there TLS, or may there be none (smtpd_tls_auth_only, encrypt)? */
+bool session_may_auth(const struct session *);
+/*
+ * Begins the handshake of smtpd_tls_wrappermode; false: this listener has none. session_welcome follows it; after a
+ * failed one the session is over.
+ */
+bool session_wrap(struct session *);
+/*
+ * Version, cipher and client certificate as comments for Received:, in the command's arena; NULL where there is no TLS,
+ * or smtpd_tls_received_header does not ask for it.
+ */
+const char *session_tls_received(struct session *);
+
+/* ---- auth.c ---- */
+
+/* The mechanisms for EHLO, "PLAIN LOGIN"; "": AUTH is not to be shown. Valid until the next turn of the loop. */
+const char *session_auth_offer(const struct session *);
+/* s->line is the client's response to a challenge. */
+enum step auth_response(struct session *);
+/* As if there had been no AUTH: at the end, and when the session begins anew after STARTTLS. */
+void session_auth_forget(struct session *);
+/* Has the client's address failed too often, or (not NULL) this login? */
+bool session_auth_banned(const struct session *, const char *login);
+/* The 421 for it. */
+enum step session_auth_refuse(struct session *);
 
 /* ---- mail.c ---- */
 
@@ -251,8 +331,10 @@ void txn_reset(struct session *);
 void txn_add_rcpt(struct session *);
 /* Starts the content: trace header. */
 void txn_content_begin(struct session *);
-/* Takes decoded content from txn.held. */
+/* Takes decoded content from cleanup_input. */
 void txn_content(struct session *);
+/* Takes edited content from txn.held. */
+void txn_store(struct session *);
 /* Is the disk behind? Then session_room is called when it has caught up. */
 bool txn_must_wait(struct session *);
 /* Does smtpd_forbid_bare_newline refuse bare newlines of this client? */

@@ -23,6 +23,7 @@ void txn_begin(struct session *s)
 
     txn_reset(s);
     t->open = true;
+    s->local_client = session_is_local(s);
     t->env = (struct envelope){
         .arrival_us = clock_wall_us(),
         .sender = arena_strdup(&t->arena, s->mail),
@@ -43,10 +44,20 @@ void txn_reset(struct session *s)
 
     if (t->writer != NULL)
         queue_abort(&t->writer);
+    cleanup_release(&t->cleanup);
     buf_release(&t->held);
     arena_clear(&t->arena);
     *t = (struct txn){0};
     s->bdat_state = BDAT_NONE;
+}
+
+static void log_client(const struct session *s, const struct log_ctx *log)
+{
+    if (s->login == NULL)
+        log_event(LOG_CLIENT, log, "client=%s[%s]", s->name, s->addr.host);
+    else
+        log_event(LOG_CLIENT, log, "client=%s[%s], sasl_method=%s, sasl_username=%s", s->name, s->addr.host,
+                  s->login_method, s->login);
 }
 
 void txn_add_rcpt(struct session *s)
@@ -60,7 +71,7 @@ void txn_add_rcpt(struct session *s)
         e->qid = id_next();
         id_format(t->qid, e->qid);
         log = session_log(s, false);
-        log_event(LOG_CLIENT, &log, "client=%s[%s]", s->name, s->addr.host);
+        log_client(s, &log);
     }
     if (e->nrcpts == t->rcpt_cap) {
         struct envelope_rcpt *more;
@@ -80,10 +91,13 @@ void txn_add_rcpt(struct session *s)
 
 /* ---- content ---- */
 
-/* RFC 6531 section 4.3: the transmission types of SMTPUTF8 mail have names of their own. */
-static const char *with_protocol(const struct session *s)
+/* RFC 3848: "ESMTPSA" under TLS and after AUTH; RFC 6531 section 4.3: SMTPUTF8 mail has names of its own. */
+static const char *with_protocol(struct session *s)
 {
-    return s->txn.env.smtputf8 ? "UTF8SMTP" : s->txn.env.protocol;
+    if (!s->esmtp)
+        return s->txn.env.protocol;
+    return arena_printf(&s->txn.arena, "%s%s%s", s->txn.env.smtputf8 ? "UTF8SMTP" : "ESMTP", s->tls ? "S" : "",
+                        s->login ? "A" : "");
 }
 
 void txn_content_begin(struct session *s)
@@ -97,6 +111,8 @@ void txn_content_begin(struct session *s)
         .mail_name = s->conf->mail_name,
         .protocol = with_protocol(s),
         .qid = t->qid,
+        .tls = session_tls_received(s),
+        .login = s->conf->smtpd_sasl_authenticated_header ? s->login : NULL,
         .rcpt = t->env.nrcpts == 1 ? t->env.rcpts[0].addr : NULL,
         .time_us = t->env.arrival_us,
     };
@@ -104,7 +120,13 @@ void txn_content_begin(struct session *s)
 
     t->writer = queue_begin(s->server->queue, t->env.qid);
     received_write(&head, &r);
-    queue_write(t->writer, buf_slice(&head));
+    cleanup_begin(s);
+    if (t->cleanup.edit != NULL) {
+        buf_add_slice(&t->cleanup.raw, buf_slice(&head)); /* header_checks may want to see it, or to take it away */
+        t->own_received = 1;
+    } else {
+        queue_write(t->writer, buf_slice(&head));
+    }
     buf_release(&head);
     smtp_body_init(&t->body);
 }
@@ -218,6 +240,13 @@ void txn_content(struct session *s)
     int64_t limit = s->conf->message_size_limit;
 
     t->too_big = t->too_big || (limit > 0 && t->size > (uint64_t)limit);
+    cleanup_feed(s);
+}
+
+void txn_store(struct session *s)
+{
+    struct txn *t = &s->txn;
+
     if (t->too_big) {
         buf_release(&t->held);
         return;
@@ -242,6 +271,8 @@ bool txn_must_wait(struct session *s)
 {
     struct txn *t = &s->txn;
 
+    if (cleanup_busy(s))
+        return true;
     if (t->writer == NULL || queue_write_pending(t->writer) < TXN_PENDING_HIGH)
         return false;
     queue_write_wait(t->writer, TXN_PENDING_LOW, on_room, s);
@@ -274,13 +305,17 @@ enum step txn_content_end(struct session *s)
     struct status why = status_ok();
     struct log_ctx log = session_log(s, true);
 
+    if (!cleanup_end(s))
+        return STEP_WAIT;
     if (t->too_big)
         why = status_of(STATUS_MESSAGE_TOO_BIG);
     else if (t->body.seen_bare_lf && txn_refuses_bare_lf(s))
         why = status_reply(STATUS_BARE_NEWLINE, (int)s->conf->smtpd_forbid_bare_newline_reject_code, "5.5.2",
                            "%s Error: bare <LF> received", s->conf->myhostname);
-    else if (t->scan.received + 1 >= s->conf->hopcount_limit) /* ours is one of them */
+    else if (t->scan.received + 1 - t->own_received >= s->conf->hopcount_limit) /* ours is one of them */
         why = status_of(STATUS_TOO_MANY_HOPS);
+    else
+        why = t->cleanup.verdict;
     if (!status_is_ok(&why))
         return refuse(s, &why);
     if (!t->headers_written) {
@@ -323,7 +358,7 @@ static void on_expanded(void *owner, enum op_status st, const void *result)
 
         if (why == NULL)
             why = &lost;
-        log_event(LOG_CLEANUP_WARNING, &log, "virtual_alias_maps: %s", why->text);
+        log_event(LOG_CLEANUP_WARNING, &log, "addresses of the envelope: %s", why->text);
         lost = status_reply(why->reason, 451, why->dsn, "Error: %s",
                             why->reason == STATUS_ALIAS_ERROR ? "alias expansion error" : "temporary lookup failure");
         refuse(s, &lost);
@@ -334,8 +369,41 @@ static void on_expanded(void *owner, enum op_status st, const void *result)
     session_resume(s, STEP_WAIT);
 }
 
+static void on_rewritten(void *owner, enum op_status st, const void *result)
+{
+    struct session *s = owner;
+    const struct status *why = result;
+
+    if (st != OP_OK || !status_is_ok(why)) {
+        on_expanded(owner, st, result);
+        return;
+    }
+    rules_expand(s->service->rules, &s->scope, &s->txn.env, &s->txn.arena, on_expanded, s);
+    session_resume(s, STEP_WAIT);
+}
+
+/* header_checks and body_checks have said that nobody gets it: the client hears that all is well. */
+static enum step discard(struct session *s)
+{
+    session_reply(s, 250, "2.0.0", "Ok: queued as %s", s->txn.qid);
+    txn_reset(s);
+    return STEP_DONE;
+}
+
+static void redirect(struct session *s)
+{
+    struct envelope *e = &s->txn.env;
+
+    e->rcpts[0] = (struct envelope_rcpt){.addr = s->txn.cleanup.redirect};
+    e->nrcpts = 1;
+}
+
 enum step txn_commit(struct session *s)
 {
-    rules_expand(s->service->rules, &s->scope, &s->txn.env, &s->txn.arena, on_expanded, s);
+    if (s->txn.cleanup.discard)
+        return discard(s);
+    if (s->txn.cleanup.redirect != NULL)
+        redirect(s);
+    rules_rewrite_envelope(s->service->rules, &s->scope, &s->txn.env, &s->txn.arena, on_rewritten, s);
     return STEP_WAIT;
 }

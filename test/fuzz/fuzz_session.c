@@ -8,7 +8,9 @@
  */
 #include "fuzz/session_model.h"
 
+#include "core/base/alloc.h"
 #include "core/base/log.h"
+#include "core/loop/work.h"
 #include "proto/smtpd/smtpd_int.h"
 
 #include <errno.h>
@@ -49,6 +51,37 @@ uint64_t __wrap_id_next(void)
     return 1795373582000000 + ids++;
 }
 
+/* ---- worker threads: there are none, so that what is done when does not depend on them ---- */
+
+void __wrap_work_run(struct loop *, struct op_scope *, const char *name, uint64_t timeout_ms, work_fn *fn, void *arg,
+                     void (*free_arg)(void *arg), op_done_fn *done, void *owner);
+
+struct done_work {
+    struct op op;
+    void *arg;
+    void (*free_arg)(void *arg);
+};
+
+static void done_work_release(struct op *op)
+{
+    struct done_work *w = (struct done_work *)op;
+
+    if (w->free_arg != NULL)
+        w->free_arg(w->arg);
+    mem_free(w);
+}
+
+void __wrap_work_run(struct loop *l, struct op_scope *scope, const char *name, uint64_t timeout_ms, work_fn *fn,
+                     void *arg, void (*free_arg)(void *arg), op_done_fn *done, void *owner)
+{
+    struct done_work *w = NEW(struct done_work);
+
+    w->arg = arg;
+    w->free_arg = free_arg;
+    op_start(&w->op, l, scope, name, timeout_ms, done, owner, done_work_release);
+    op_finish(&w->op, fn(arg), arg);
+}
+
 /* ---- the server ---- */
 
 #define COMMON                                                                                                         \
@@ -57,7 +90,9 @@ uint64_t __wrap_id_next(void)
     "virtual_mailbox_maps = inline:{ {alain@example.com = x/}, {bob@example.com = y/} }\n"                             \
     "virtual_alias_maps = inline:{ {all@example.com = alain@example.com, bob@example.com},"                            \
     " {a@loop.example = b@loop.example}, {b@loop.example = a@loop.example} }\n"                                        \
-    "virtual_alias_domains = loop.example\nsmtpd_error_sleep_time = 0\n"
+    "virtual_alias_domains = loop.example\nsmtpd_error_sleep_time = 0\n"                                               \
+    "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = table\n"                                                          \
+    "smtpd_sasl_password_maps = inline:{" MODEL_LOGIN "={PLAIN}" MODEL_PASSWORD "}\n"
 
 static struct service {
     const char *settings;
@@ -71,6 +106,7 @@ static struct service {
      "smtpd_forbid_bare_newline = reject\nstrict_rfc821_envelopes = yes\nsmtpd_helo_required = yes\n"
      "message_size_limit = 2000\nheader_size_limit = 1000\nsmtpd_recipient_limit = 3\nline_length_limit = 512\n"
      "smtpd_discard_ehlo_keywords = dsn, smtputf8\nalways_add_missing_headers = yes\nhopcount_limit = 5\n"
+     "smtpd_sasl_mechanism_filter = plain\nsmtpd_sasl_response_limit = 1024\n"
      "smtpd_soft_error_limit = 2\nsmtpd_hard_error_limit = 5\nsmtpd_junk_command_limit = 3\nallow_min_user = no\n",
      false, true, NULL, NULL, NULL},
 };
@@ -264,6 +300,7 @@ static void check_model(const struct service *service, struct slice in, struct s
         .plain_headers = service->plain_headers,
         .crlf_only = service->crlf_only,
         .line_max = (size_t)service->conf->line_length_limit,
+        .auth_max = (size_t)service->conf->smtpd_sasl_response_limit,
         .origin = service->conf->myorigin,
     };
 

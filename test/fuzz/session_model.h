@@ -13,18 +13,23 @@
 #include "fuzz/ref_body.h"
 
 #include "core/base/addr.h"
+#include "core/base/codec.h"
 #include "proto/grammar/address.h"
 #include "proto/grammar/smtp_cmd.h"
 #include "proto/grammar/smtp_param.h"
 
 #define MODEL_RCPTS_MOST 200
+#define MODEL_LOGIN      "u@x"
+#define MODEL_PASSWORD   "pw"
 
 struct model {
     struct slice in, replies; /* what is not read yet */
     const struct queue *queue;
     bool plain_headers; /* the service adds no headers besides Received:, and drops none */
     bool crlf_only;     /* smtpd_forbid_bare_newline = reject */
-    size_t line_max;
+    size_t line_max;    /* of a line, and of one that belongs to AUTH */
+    size_t auth_max;
+    bool authenticated;
     const char *origin;
     size_t messages; /* that got 250 so far */
     bool over;       /* the server has closed */
@@ -129,7 +134,8 @@ static inline void check_envelope(const struct model *m, const struct envelope *
         struct slice domain = addr_split(slice_str(e->rcpts[i].addr)).domain;
 
         MTA_ASSERT(model_has_rcpt(m, e->rcpts[i].orig ? e->rcpts[i].orig : e->rcpts[i].addr));
-        MTA_ASSERT(slice_ieq(domain, SLICE_LIT("example.com")) || slice_ieq(domain, slice_str(m->origin)));
+        MTA_ASSERT(m->authenticated || slice_ieq(domain, SLICE_LIT("example.com")) ||
+                   slice_ieq(domain, slice_str(m->origin)));
         MTA_ASSERT(e->rcpts[i].addr[0] != '-');
     }
     for (size_t i = 0; i < m->nrcpts; i++) {
@@ -255,6 +261,82 @@ static inline void model_bdat(struct model *m, struct slice args)
         model_last_chunk(m);
 }
 
+/* ---- AUTH ---- */
+
+/* Takes a line; false when none is complete. */
+static inline bool model_line(struct model *m, bool of_auth, struct slice *line)
+{
+    size_t eol = slice_find(m->in, '\n'), max = m->line_max;
+
+    if (eol == SLICE_NOT_FOUND)
+        return false;
+    if ((of_auth || slice_istarts(m->in, SLICE_LIT("AUTH "))) && m->auth_max > max)
+        max = m->auth_max;
+    *line = slice_head(slice_head(m->in, eol), max);
+    if (m->crlf_only && (eol == 0 || m->in.p[eol - 1] != '\r'))
+        m->over = true;
+    m->in = slice_from(m->in, eol + 1);
+    if (line->n > 0 && line->p[line->n - 1] == '\r')
+        line->n--;
+    return true;
+}
+
+static inline struct slice model_decoded(struct model *m, struct slice base64)
+{
+    struct buf text = {0};
+    struct slice copy;
+
+    MTA_ASSERT(codec_base64_decode(&text, base64));
+    copy = slice_make(arena_slice_dup(&m->arena, buf_slice(&text)), buf_len(&text));
+    buf_release(&text);
+    return copy;
+}
+
+/* It succeeded: then that was the login and that the password. */
+static inline void check_password(struct model *m, bool plain, struct slice before, struct slice last)
+{
+    struct slice text = model_decoded(m, last);
+
+    if (plain) {
+        size_t end = slice_find(text, '\0');
+
+        before = end == SLICE_NOT_FOUND ? SLICE_EMPTY : slice_from(text, end + 1);
+        end = slice_find(before, '\0');
+        text = end == SLICE_NOT_FOUND ? SLICE_EMPTY : slice_from(before, end + 1);
+        before = slice_head(before, end);
+    } else
+        before = model_decoded(m, before);
+    MTA_ASSERT(slice_ieq(before, SLICE_LIT(MODEL_LOGIN)) && slice_eq(text, SLICE_LIT(MODEL_PASSWORD)));
+}
+
+/* After each 334 a line that is a response, whatever it looks like. */
+static inline void model_auth(struct model *m, struct slice args)
+{
+    struct slice rest = args, mechanism = slice_token(&rest, " \t"), before = SLICE_EMPTY, last = slice_trim(rest);
+    bool bare; /* the line ended in a bare LF, which may not be */
+
+    while (m->code == 334) {
+        before = last;
+        MTA_ASSERT(!m->authenticated && (!m->open || m->chunk_failed));
+        if (!model_line(m, true, &last)) {
+            MTA_ASSERT(m->replies.n == 0);
+            return; /* the client went away */
+        }
+        bare = m->over;
+        model_reply(m);
+        MTA_ASSERT(!bare || m->code >= 500);
+        m->over = m->over || bare;
+        if (m->over)
+            return;
+    }
+    MTA_ASSERT(m->code == 235 || m->code >= 400);
+    if (m->code != 235)
+        return;
+    MTA_ASSERT(!m->authenticated && (!m->open || m->chunk_failed));
+    m->authenticated = true;
+    check_password(m, slice_ieq(mechanism, SLICE_LIT("PLAIN")), before, last);
+}
+
 /* ---- commands ---- */
 
 static inline void model_simple(struct model *m, struct slice verb)
@@ -263,8 +345,8 @@ static inline void model_simple(struct model *m, struct slice verb)
         const char *verb;
         int ok;
         bool resets;
-    } rows[] = {{"HELO", 250, true},  {"EHLO", 250, true},  {"RSET", 250, true}, {"NOOP", 250, false},
-                {"VRFY", 252, false}, {"HELP", 214, false}, {"QUIT", 221, false}};
+    } rows[] = {{"HELO", 250, true},  {"EHLO", 250, true},  {"RSET", 250, true},  {"NOOP", 250, false},
+                {"VRFY", 252, false}, {"HELP", 214, false}, {"QUIT", 221, false}, {"STARTTLS", 502, false}};
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (slice_ieq(verb, slice_str(rows[i].verb))) {
@@ -274,22 +356,6 @@ static inline void model_simple(struct model *m, struct slice verb)
             return;
         }
     MTA_ASSERT(m->code >= 500 || m->code == 421 || m->code == 221);
-}
-
-/* Takes a line; false when none is complete. */
-static inline bool model_line(struct model *m, struct slice *line)
-{
-    size_t eol = slice_find(m->in, '\n');
-
-    if (eol == SLICE_NOT_FOUND)
-        return false;
-    *line = slice_head(slice_head(m->in, eol), m->line_max);
-    if (m->crlf_only && (eol == 0 || m->in.p[eol - 1] != '\r'))
-        m->over = true;
-    m->in = slice_from(m->in, eol + 1);
-    if (line->n > 0 && line->p[line->n - 1] == '\r')
-        line->n--;
-    return true;
 }
 
 static inline void model_command(struct model *m, struct slice line)
@@ -309,6 +375,8 @@ static inline void model_command(struct model *m, struct slice line)
         model_rcpt(m, cmd.args);
     else if (slice_ieq(cmd.verb, SLICE_LIT("DATA")))
         model_data(m);
+    else if (slice_ieq(cmd.verb, SLICE_LIT("AUTH")))
+        model_auth(m, cmd.args);
     else
         model_simple(m, cmd.verb);
 }
@@ -320,7 +388,7 @@ static inline void model_check(struct model *m)
 
     model_reply(m);
     MTA_ASSERT(m->code == 220);
-    while (!m->over && model_line(m, &line)) {
+    while (!m->over && model_line(m, false, &line)) {
         if (!m->over) {
             model_command(m, line);
         } else {

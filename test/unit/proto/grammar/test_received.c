@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* The fields that there always are; tls and login may follow by their names. */
+#define CLIENT(helo_, name, addr, protocol_, rcpt_, host, mail, id)                                                    \
+    .helo = helo_, .client_name = name, .client_addr = addr, .protocol = protocol_, .rcpt = rcpt_, .myhostname = host, \
+    .mail_name = mail, .qid = id, .time_us = NOON
 #define NOON 1795367363000000u /* 2026-11-22 17:09:23 UTC */
 
 static void zone(const char *tz)
@@ -65,19 +69,31 @@ static void test_write(void **state)
         struct received in;
         const char *want;
     } rows[] = {
-        {{"x.test", "localhost", "127.0.0.1", "ESMTP", "a@b.c", "mx.test", "Postfix", "65D3F", NOON},
+        {{CLIENT("x.test", "localhost", "127.0.0.1", "ESMTP", "a@b.c", "mx.test", "Postfix", "65D3F")},
          "Received: from x.test (localhost [127.0.0.1])\n\tby mx.test (Postfix) with ESMTP id 65D3F\n\tfor "
          "<a@b.c>; " DATE},
-        {{"x.test", "localhost", "127.0.0.1", "SMTP", NULL, "mx.test", "Postfix", "65D3F", NOON},
+        {{CLIENT("x.test", "localhost", "127.0.0.1", "ESMTPSA", "a@b.c", "mx.test", "Postfix", "65D3F"),
+          .tls = "(using TLSv1.3 with cipher X (256/256 bits))\n\t(No client certificate requested)", .login = "u@b.c"},
+         "Received: from x.test (localhost [127.0.0.1])\n\t(using TLSv1.3 with cipher X (256/256 bits))\n\t(No client "
+         "certificate requested)\n\t(Authenticated sender: u@b.c)\n\tby mx.test (Postfix) with ESMTPSA id 65D3F\n\tfor "
+         "<a@b.c>; " DATE},
+        {{CLIENT("x.test", "localhost", "127.0.0.1", "SMTP", NULL, "mx.test", "Postfix", "65D3F")},
          "Received: from x.test (localhost [127.0.0.1])\n\tby mx.test (Postfix) with SMTP id 65D3F;\n\t" DATE},
-        {{NULL, "a.b", "::1", "ESMTP", "a b@c", "mx.test", "M", "1", NOON},
+        {{CLIENT(NULL, "a.b", "::1", "ESMTP", "a b@c", "mx.test", "M", "1")},
          "Received: from a.b (a.b [IPv6:::1])\n\tby mx.test (M) with ESMTP id 1\n\tfor <\"a b\"@c>; " DATE},
-        {{"[1.2.3.4]", NULL, "1.2.3.4", "UTF8SMTP", "\xc3\xa9@c", "mx.test", "M", "1", NOON},
+        {{CLIENT("[1.2.3.4]", NULL, "1.2.3.4", "UTF8SMTP", "\xc3\xa9@c", "mx.test", "M", "1")},
          "Received: from [1.2.3.4] (unknown [1.2.3.4])\n\tby mx.test (M) with UTF8SMTP id 1\n\tfor "
          "<\xc3\xa9@c>; " DATE},
-        {{NULL, NULL, NULL, NULL, NULL, "mx.test", "Postfix", "65D3F", NOON},
+        {{CLIENT(NULL, NULL, NULL, NULL, NULL, "mx.test", "Postfix", "65D3F")},
          "Received: by mx.test (Postfix)\n\tid 65D3F; " DATE},
-        {{"a)\r\nX: y (<b>", "n)\nm", "127.0.0.1", "SMTP", "a\r\nb@c", "mx.test", "M", "1", NOON},
+        {{CLIENT("x", "localhost", "127.0.0.1", "ESMTPSA", NULL, "mx.test", "M", "1"), .tls = "(TLS)",
+          .login = "a@b.c"},
+         "Received: from x (localhost [127.0.0.1])\n\t(TLS)\n\t(Authenticated sender: a@b.c)\n\tby mx.test (M) with "
+         "ESMTPSA id 1;\n\t" DATE},
+        {{CLIENT("x", "localhost", "127.0.0.1", "ESMTPA", NULL, "mx.test", "M", "1"), .login = "a\\)(\nb \xc3\xa9"},
+         "Received: from x (localhost [127.0.0.1])\n\t(Authenticated sender: a???\?b ?\?)\n\tby mx.test (M) with "
+         "ESMTPA id 1;\n\t" DATE},
+        {{CLIENT("a)\r\nX: y (<b>", "n)\nm", "127.0.0.1", "SMTP", "a\r\nb@c", "mx.test", "M", "1")},
          "Received: from a???X:?y???b? (n??m [127.0.0.1])\n\tby mx.test (M) with SMTP id 1\n\tfor "
          "<\"a?\?b\"@c>; " DATE},
     };
@@ -97,7 +113,7 @@ static void test_write(void **state)
 static void test_write_hostile(void **state)
 {
     char helo[2001], rcpt[1001];
-    struct received in = {helo, helo, "1.2.3.4", "ESMTP", rcpt, "mx.test", "M", "1", NOON};
+    struct received in = {CLIENT(helo, helo, "1.2.3.4", "ESMTP", rcpt, "mx.test", "M", "1"), .login = helo};
 
     (void)state;
     for (int c = 1; c < 256; c++) {

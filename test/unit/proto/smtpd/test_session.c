@@ -241,6 +241,9 @@ static const struct {
     {"EHLO me\r\nMAIL FROM:<a@b>\r\nEHLO me\r\nMAIL FROM:<a@b>\r\nRSET x\r\nFOO\r\n\r\nNOOP "
      "x\r\nHELP\r\nHELO\r\nQUIT\r\n",
      "220 250 250 250 250 501 500 500 250 214 501 221", 0, NULL},
+    /* no TLS here */
+    {"EHLO me\r\nSTARTTLS x\r\nSTARTTLS\r\nMAIL FROM:<a@b>\r\nSTARTTLS\r\nQUIT\r\n", "220 250 501 502 250 502 221", 0,
+     NULL},
     /* SIZE too large, unknown and bad parameters */
     {"EHLO me\r\nMAIL FROM:<a@b> SIZE=99999999\r\nMAIL FROM:<a@b> FOO=1\r\nMAIL FROM:<a@b> BODY=9BIT\r\n"
      "MAIL FROM:<a@b> SIZE=100 BODY=8BITMIME RET=HDRS ENVID=x\r\nRCPT TO:<alain@example.com> NOTIFY=NEVER,DELAY\r\n"
@@ -275,6 +278,14 @@ static const struct {
     /* UTF-8 needs SMTPUTF8 */
     {"EHLO me\r\nMAIL FROM:<\xc3\xa4@b>\r\nMAIL FROM:<\xc3\xa4@b> SMTPUTF8\r\nRCPT TO:<\xff@example.com>\r\nQUIT\r\n",
      "220 250 553 250 501 221", 0, NULL},
+    /* AUTH: "u@x", "pw" at once and in steps; with it mail goes anywhere */
+    {"EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x@elsewhere.example>\r\nAUTH PLAIN\r\nRSET\r\n"
+     "AUTH PLAIN AHVAeABwdw==\r\nMAIL FROM:<a@b> AUTH=<>\r\nRCPT TO:<x@elsewhere.example>\r\nQUIT\r\n",
+     "220 250 250 454 503 250 235 250 250 221", 0, NULL},
+    {"AUTH LOGIN\r\ndUB4\r\ncHc=\r\nAUTH PLAIN\r\nQUIT\r\n", "220 334 334 235 503 221", 0, NULL},
+    {"AUTH LOGIN dUB4\r\neA==\r\nAUTH LOGIN\r\n*\r\nAUTH LOGIN\r\nQUIT\r\nAUTH PLAIN\r\n\r\nAUTH X\r\nAUTH\r\nQUIT\r\n",
+     "220 334 535 334 501 334 501 334 501 504 501 221", 0, NULL},
+    {"AUTH LOGIN\r\ndUB", "220 334", 0, NULL},
     /* the client goes away in the middle of the content: nothing is queued */
     {"EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<alain@example.com>\r\nDATA\r\nSubject: x\r\n\r\nbody\r\n.\r",
      "220 250 250 250 354", 0, NULL},
@@ -294,7 +305,9 @@ static void check(struct world *w, size_t row, size_t split, bool bytewise)
 
 static void each_dialogue_has_its_replies_however_it_is_cut(void **unused)
 {
-    struct world w = world_make("smtpd_soft_error_limit = 100\nsmtpd_hard_error_limit = 100");
+    struct world w = world_make("smtpd_soft_error_limit = 100\nsmtpd_hard_error_limit = 100\n"
+                                "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = table\n"
+                                "smtpd_sasl_password_maps = inline:{u@x={PLAIN}pw}");
 
     (void)unused;
     queue_on_commit(w.queue, on_commit, &w);
