@@ -19,6 +19,7 @@
 #include "core/base/log.h"
 #include "delivery/bounce_kind.h"
 #include "delivery/bounce_original.h"
+#include "delivery/bounce_remote.h"
 #include "proto/grammar/received.h"
 
 struct bounce {
@@ -210,7 +211,7 @@ static enum dsn_action dsn_action_of(enum envelope_action action)
 
 static struct dsn_recipient copy_report(struct arena *a, const struct queue_report *r)
 {
-    return (struct dsn_recipient){
+    struct dsn_recipient copy = {
         .addr = arena_strdup(a, r->rcpt.addr),
         .orig = arena_strdup(a, r->rcpt.orig),
         .orcpt = arena_strdup(a, r->rcpt.orcpt),
@@ -218,6 +219,9 @@ static struct dsn_recipient copy_report(struct arena *a, const struct queue_repo
         .status = arena_strdup(a, r->dsn),
         .text = arena_strdup(a, r->text),
     };
+
+    bounce_remote(a, copy.text, &copy.remote_mta, &copy.remote_reply);
+    return copy;
 }
 
 /* Takes the recipients of the first one's kind. */

@@ -58,13 +58,15 @@ void dlog_result(const char *agent, bool show_original, const struct delivery *d
                  const struct delivery_result *r, uint64_t now_us)
 {
     char qid[ID_TEXT];
-    const struct log_ctx ctx = {.agent = agent, .qid = id_format(qid, d->message->qid)};
+    const struct log_ctx ctx = {.syslog_name = r->log_name, .agent = agent, .qid = id_format(qid, d->message->qid)};
     struct buf line = {0};
 
     put_address(&line, "to=<", rcpt->addr);
     if (show_original && rcpt->orig != NULL && strcmp(rcpt->orig, rcpt->addr) != 0)
         put_address(&line, ", orig_to=<", rcpt->orig);
     buf_printf(&line, ", relay=%s", r->relay != NULL ? r->relay : "none");
+    if (r->conn_use > 1)
+        buf_printf(&line, ", conn_use=%u", r->conn_use);
     put_delays(&line, d, r, now_us);
     buf_printf(&line, ", dsn=%s, status=%s (%s)", r->status.dsn, word_of(&r->status), r->status.text);
     log_event(LOG_DELIVERY, &ctx, "%s", buf_cstr(&line));

@@ -244,7 +244,8 @@ struct outcome outcome_said(enum outcome_kind kind, const char *nexthop)
     if (buf_len(&text) == 0)
         buf_add_str(&text, said[kind].text);
     if (kind == OUTCOME_KIND_DISCARD)
-        o = (struct outcome){status_reply(STATUS_DISCARDED, 250, dsn, "%s", buf_cstr(&text)), true};
+        o = (struct outcome){.status = status_reply(STATUS_DISCARDED, 250, dsn, "%s", buf_cstr(&text)),
+                             .destination_ok = true};
     else
         o = made(STATUS_DELIVERY_DEFERRED, STATUS_DELIVERY_FAILED, dsn, buf_cstr(&text));
     buf_release(&text);
@@ -258,36 +259,38 @@ struct outcome outcome_too_large(void)
 
 struct outcome outcome_loop(const char *address)
 {
-    return (struct outcome){status_make(STATUS_MAIL_LOOP, "mail forwarding loop for %.300s", address), true};
+    return (struct outcome){.status = status_make(STATUS_MAIL_LOOP, "mail forwarding loop for %.300s", address),
+                            .destination_ok = true};
 }
 
 struct outcome outcome_missing(void)
 {
-    return (struct outcome){status_of(STATUS_TRANSPORT_MISSING), false};
+    return (struct outcome){.status = status_of(STATUS_TRANSPORT_MISSING), .destination_ok = false};
 }
 
 struct outcome outcome_deferred(const struct status *why)
 {
     return (struct outcome){
-        status_reply(why->reason, 451, why->dsn[0] == '4' ? why->dsn : "4.3.0", "%s", why->text),
-        true,
+        .status = status_reply(why->reason, 451, why->dsn[0] == '4' ? why->dsn : "4.3.0", "%s", why->text),
+        .destination_ok = true,
     };
 }
 
 struct outcome outcome_mailbox_delivered(void)
 {
-    return (struct outcome){status_make(STATUS_NONE, "delivered to maildir"), true};
+    return (struct outcome){.status = status_make(STATUS_NONE, "delivered to maildir"), .destination_ok = true};
 }
 
 struct outcome outcome_user_unknown(const char *address)
 {
-    return (struct outcome){status_make(STATUS_USER_UNKNOWN, "unknown user: \"%.300s\"", address), true};
+    return (struct outcome){.status = status_make(STATUS_USER_UNKNOWN, "unknown user: \"%.300s\"", address),
+                            .destination_ok = true};
 }
 
 struct outcome outcome_config(const char *text)
 {
     return (struct outcome){
-        status_make(STATUS_CONFIG_ERROR, "%s", text != NULL ? text : "mail system configuration error"),
-        true,
+        .status = status_make(STATUS_CONFIG_ERROR, "%s", text != NULL ? text : "mail system configuration error"),
+        .destination_ok = true,
     };
 }

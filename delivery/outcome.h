@@ -11,6 +11,7 @@
 struct outcome {
     struct status status;
     bool destination_ok; /* false: the next message would fare no better; see struct delivery_result */
+    bool other_host;     /* another host of the destination may do better: try that first, if there is one */
 };
 
 /* A command has ended, or could not be started. `transport` and `program` (argv[0]) are for the text. */
@@ -43,5 +44,49 @@ struct outcome outcome_user_unknown(const char *address);
 /* The configuration makes delivery impossible; NULL: the text says no more, and the administrator is told by a warning.
  */
 struct outcome outcome_config(const char *text);
+
+/* ---- SMTP and LMTP: outcome_smtp.c ---- */
+
+/* `peer` is "mx.example.com[192.0.2.1]"; texts are Postfix's, for those who read its logs. */
+
+/* A whole reply: code, enhanced code, its lines with '\n' between them. */
+struct outcome_reply {
+    int code;
+    const char *dsn, *text;
+};
+
+/* The server has taken the message. */
+struct outcome outcome_sent(const struct outcome_reply *);
+/* No connection: `where` is "mx.example.com[192.0.2.1]:25". */
+struct outcome outcome_unreachable(const char *where, const char *error);
+/* A greeting or hello refused; `skip_5xx`: of a broken server, whatever the code (smtp_skip_5xx_greeting). */
+struct outcome outcome_unwelcome(const char *peer, const struct outcome_reply *, bool skip_5xx);
+/* Said in reply to "MAIL FROM command" and so on; what is neither a 4xx nor a 5xx was not to be expected there. */
+struct outcome outcome_refused(const char *peer, const struct outcome_reply *, const char *command);
+
+enum outcome_loss {
+    OUTCOME_LOSS_CLOSED,
+    OUTCOME_LOSS_TIMEOUT,
+    OUTCOME_LOSS_GARBAGE, /* what came was no reply, or one that was not asked for */
+};
+/*
+ * The connection was lost while `doing`. `uncertain`: the end of the message was sent already, the server may have
+ * taken it: it is tried again later, since that is not to be lost, but nowhere else before.
+ */
+struct outcome outcome_lost(const char *peer, enum outcome_loss, const char *doing, bool uncertain);
+/* The message needs what the server does not offer: "SMTPUTF8 is required, but was not offered by host ...". */
+struct outcome outcome_needs_utf8(const char *peer);
+/* More than the server takes. */
+struct outcome outcome_too_large_for(const char *peer, uint64_t size, uint64_t limit);
+/* A session that cannot be made as it is wanted: no TLS, no AUTH. `destination_ok` as in struct outcome. */
+struct outcome outcome_session(const char *dsn, const char *text, bool destination_ok);
+/* TLS is mandatory, and STARTTLS was refused. Deferred, whatever the code. */
+struct outcome outcome_no_starttls(const char *peer, const struct outcome_reply *);
+/* AUTH was refused; `soft`: deferred, whatever the code. */
+struct outcome outcome_no_auth(const char *peer, const struct outcome_reply *, bool soft);
+/* What stands for the next hop is no destination. */
+struct outcome outcome_bad_nexthop(const char *nexthop);
+/* What the search for hosts came to; lasting failures as well as temporary ones. */
+struct outcome outcome_no_host(const struct status *);
 
 #endif

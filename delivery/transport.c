@@ -10,11 +10,14 @@
 #include "core/base/alloc.h"
 #include "core/base/id.h"
 #include "core/base/log.h"
+#include "delivery/conn_cache.h"
 #include "delivery/dlog.h"
 
 struct transports {
     struct loop *loop;
     struct tables *tables;
+    struct dns *dns;
+    struct conn_cache *conns;
     struct transport_set *set;
     struct list jobs;
 };
@@ -23,7 +26,8 @@ struct transports {
 static const struct transport_agent *const agents[] = {
     [CONF_TRANSPORT_TYPE_PIPE] = &transport_pipe,       [CONF_TRANSPORT_TYPE_MAILDIR] = &transport_maildir,
     [CONF_TRANSPORT_TYPE_DISCARD] = &transport_discard, [CONF_TRANSPORT_TYPE_ERROR] = &transport_error,
-    [CONF_TRANSPORT_TYPE_RETRY] = &transport_retry,
+    [CONF_TRANSPORT_TYPE_RETRY] = &transport_retry,     [CONF_TRANSPORT_TYPE_SMTP] = &transport_smtp,
+    [CONF_TRANSPORT_TYPE_LMTP] = &transport_lmtp,
 };
 
 static const struct transport_agent *agent_of(const struct conf_transport *t)
@@ -46,18 +50,41 @@ static void set_unref(struct transport_set **setp)
         if (set->transports[i].agent->close != NULL)
             set->transports[i].agent->close(&set->transports[i]);
     arena_clear(&set->arena);
+    rules_unref(&set->rules);
     conf_unref(&set->conf);
     mem_free(set);
 }
 
+static void read_feedback(struct transport *t, struct buf *err)
+{
+    const struct {
+        const char *what, *text;
+        struct backoff_feedback *to;
+    } rows[] = {{"positive", t->conf->destination_concurrency_positive_feedback, &t->positive},
+                {"negative", t->conf->destination_concurrency_negative_feedback, &t->negative}};
+    char text[200];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (!backoff_feedback_parse(rows[i].text, rows[i].to)) {
+            snprintf(
+                text, sizeof text,
+                "destination_concurrency_%s_feedback is a number from 0 to 1, perhaps followed by \"/ concurrency\" "
+                "or \"/ sqrt_concurrency\", not \"%.40s\"",
+                rows[i].what, rows[i].text);
+            transport_complain(t, err, text);
+        }
+}
+
 /* NULL when something was added to `err`. */
-static struct transport_set *set_new(struct transports *all, const struct conf *conf, struct buf *err)
+static struct transport_set *set_new(struct transports *all, const struct conf *conf, struct rules *rules,
+                                     struct buf *err)
 {
     struct transport_set *set = NEW(struct transport_set);
     size_t complaints = buf_len(err);
 
     set->all = all;
     set->conf = conf_ref(conf);
+    set->rules = rules != NULL ? rules_ref(rules) : NULL;
     set->users = 1;
     set->missing = (struct transport){.agent = &transport_missing, .set = set, .loop = all->loop};
     set->transports = arena_new_array(&set->arena, conf->ntransports, sizeof *set->transports);
@@ -68,7 +95,10 @@ static struct transport_set *set_new(struct transports *all, const struct conf *
         t->agent = agent_of(t->conf);
         t->set = set;
         t->tables = all->tables;
+        t->dns = all->dns;
+        t->conns = all->conns;
         t->loop = all->loop;
+        read_feedback(t, err);
         if (t->agent->open != NULL)
             t->own = t->agent->open(t, err);
     }
@@ -85,24 +115,28 @@ void transport_complain(const struct transport *t, struct buf *err, const char *
     buf_printf(err, ": transport %s: %s\n", t->conf->name, what);
 }
 
-struct transports *transports_new(struct loop *loop, struct tables *tables, const struct conf *conf, struct buf *err)
+struct transports *transports_new(struct loop *loop, struct tables *tables, struct dns *dns, const struct conf *conf,
+                                  struct rules *rules, struct buf *err)
 {
     struct transports *all = NEW(struct transports);
 
     all->loop = loop;
     all->tables = tables;
+    all->dns = dns;
+    all->conns = conn_cache_new(loop);
     list_init(&all->jobs);
-    if (!transports_reload(all, conf, err))
+    if (!transports_reload(all, conf, rules, err))
         transports_free(&all);
     return all;
 }
 
-bool transports_reload(struct transports *all, const struct conf *conf, struct buf *err)
+bool transports_reload(struct transports *all, const struct conf *conf, struct rules *rules, struct buf *err)
 {
-    struct transport_set *set = set_new(all, conf, err);
+    struct transport_set *set = set_new(all, conf, rules, err);
 
     if (set == NULL)
         return false;
+    conn_cache_close_all(all->conns); /* they were opened with other settings */
     set_unref(&all->set);
     all->set = set;
     return true;
@@ -110,7 +144,10 @@ bool transports_reload(struct transports *all, const struct conf *conf, struct b
 
 void transports_free(struct transports **allp)
 {
-    const struct outcome cut_off = {status_make(STATUS_DELIVERY_DEFERRED, "the mail system shuts down"), true};
+    const struct outcome cut_off = {
+        .status = status_make(STATUS_DELIVERY_DEFERRED, "the mail system shuts down"),
+        .destination_ok = true,
+    };
     struct transports *all = *allp;
 
     if (all == NULL)
@@ -118,8 +155,14 @@ void transports_free(struct transports **allp)
     *allp = NULL;
     LIST_FOREACH(it, &all->jobs)
     transport_job_end(LIST_ITEM(it, struct transport_job, link), &cut_off);
+    conn_cache_free(&all->conns);
     set_unref(&all->set);
     mem_free(all);
+}
+
+bool transport_current(const struct transport *t)
+{
+    return t->set == t->set->all->set;
 }
 
 static struct transport *find(const struct transports *all, const char *name)
@@ -142,6 +185,11 @@ bool transports_limits(const struct transports *all, const char *name, struct sc
     limits->concurrency_limit = (uint32_t)t->conf->destination_concurrency_limit;
     limits->initial_concurrency = (uint32_t)t->conf->initial_destination_concurrency;
     limits->process_limit = (uint32_t)t->conf->maxproc;
+    limits->cohort_limit = (uint32_t)t->conf->destination_concurrency_failed_cohort_limit;
+    limits->positive = t->positive;
+    limits->negative = t->negative;
+    limits->rate_delay_ms = t->conf->destination_rate_delay_ms;
+    limits->transport_rate_delay_ms = t->conf->transport_rate_delay_ms;
     return true;
 }
 
@@ -194,11 +242,17 @@ void transport_job_result(struct transport_job *job, size_t index, const struct 
     const struct transport *t = job->transport;
     struct delivery_result result = {
         .status = o->status,
-        .relayed = t->agent->hands_over && (t->conf->pipe_flags & CONF_PIPE_FLAG_FINAL) == 0,
+        .relayed = job->link_to.relayed || (t->agent->hands_over && (t->conf->pipe_flags & CONF_PIPE_FLAG_FINAL) == 0),
+        .reports_itself = job->link_to.reports_itself,
         .relay = t->agent->relays ? t->conf->name : "none",
+        .connected_us = job->link_to.connected_us,
+        .conn_use = job->link_to.conn_use,
+        .log_name = job->link_to.log_name,
         .destination_ok = o->destination_ok,
     };
 
+    if (job->link_to.relay != NULL)
+        result.relay = job->link_to.relay;
     MTA_ASSERT(!job->told[index]);
     job->told[index] = true;
     delivery_rcpt(job->delivery, index, &result);

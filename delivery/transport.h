@@ -8,17 +8,21 @@
 
 #include "core/conf/conf.h"
 #include "core/queue/scheduler.h"
+#include "lookup/dns.h"
+#include "lookup/rules.h"
 #include "lookup/table.h"
 
 struct transports;
 
 /*
- * Takes the configuration into use (a reference is held). Complaints go to `err`, a line each, "FILE:LINE: text"
- * or "PARAMETER: text"; NULL when there is one. `tables` must live longer.
+ * Takes the configuration and its rules into use (references are held; without rules nothing may be delivered).
+ * Complaints go to `err`, a line each, "FILE:LINE: text" or "PARAMETER: text"; NULL when there is one. `tables` and
+ * `dns` must live longer.
  */
-struct transports *transports_new(struct loop *, struct tables *, const struct conf *, struct buf *err);
+struct transports *transports_new(struct loop *, struct tables *, struct dns *, const struct conf *, struct rules *,
+                                  struct buf *err);
 /* Another configuration, for attempts from now on. False, with complaints in `err`: the old one stays in force. */
-bool transports_reload(struct transports *, const struct conf *, struct buf *err);
+bool transports_reload(struct transports *, const struct conf *, struct rules *, struct buf *err);
 /*
  * After scheduler_free. Attempts that still run are cut off (commands are killed, half-written files removed), and
  * their recipients stay queued.

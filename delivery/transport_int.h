@@ -29,8 +29,9 @@ struct transport_agent {
     void (*describe)(const struct transport *, const struct envelope *, const char *nexthop, struct buf *out);
 };
 
-extern const struct transport_agent transport_pipe;    /* pipe.c */
-extern const struct transport_agent transport_maildir; /* maildir.c */
+extern const struct transport_agent transport_pipe;                 /* pipe.c */
+extern const struct transport_agent transport_maildir;              /* maildir.c */
+extern const struct transport_agent transport_smtp, transport_lmtp; /* smtpc.c */
 extern const struct transport_agent transport_discard, transport_error, transport_retry,
     transport_missing; /* simple.c */
 
@@ -39,7 +40,10 @@ struct transport {
     const struct conf_transport *conf; /* NULL: `missing` */
     struct transport_set *set;
     struct tables *tables;
+    struct dns *dns;
+    struct conn_cache *conns; /* all transports' idle connections */
     struct loop *loop;
+    struct backoff_feedback positive, negative; /* destination_concurrency_*_feedback */
     void *own;
 };
 
@@ -47,12 +51,15 @@ struct transport {
 struct transport_set {
     struct transports *all;
     const struct conf *conf;
+    struct rules *rules; /* a reference */
     struct arena arena;
     struct transport *transports; /* as in conf */
     struct transport missing;     /* stands for one that there is no more */
     size_t users;
 };
 
+/* Is it of the configuration in force? */
+bool transport_current(const struct transport *);
 /* Adds "FILE:LINE: transport NAME: what". */
 void transport_complain(const struct transport *, struct buf *err, const char *what);
 
@@ -63,6 +70,13 @@ struct transport_job {
     struct delivery *delivery;
     struct op_scope scope;
     bool *told; /* whose result was given */
+    /* Of an agent that connects to somewhere, for results from now on; zero at first. */
+    struct {
+        const char *relay, *log_name;
+        uint64_t connected_us;
+        unsigned conn_use;
+        bool relayed, reports_itself;
+    } link_to;
     /* Releases what the job holds outside the arena; the scope is closed already. NULL: nothing. */
     void (*stop)(struct transport_job *);
     struct loop_task end_task;

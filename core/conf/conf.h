@@ -93,6 +93,27 @@ enum conf_pipe_flag {
     CONF_PIPE_FLAG_QUOTE_FROM = 1 << 10,  /* > */
 };
 
+/*
+ * The parameters smtp_... or lmtp_... as one transport of these types has them: its own settings first, then the
+ * file's. One field for each row of params_client.def.
+ */
+struct conf_client {
+#define NO_LIMIT
+#define CLIENT(name, TYPE, def, limits, doc)                CONF_FIELD_##TYPE(name)
+#define CLIENT_ENUM(name, def, words, doc)                  CONF_FIELD_ENUM(name)
+#define CLIENT_AS(name, smtp, lmtp, TYPE, def, limits, doc) CONF_FIELD_##TYPE(name)
+#define CLIENT_SMTP(name, TYPE, def, limits, doc)           CONF_FIELD_##TYPE(name)
+#define CLIENT_LMTP(name, TYPE, def, limits, doc)           CONF_FIELD_##TYPE(name)
+#include "core/conf/params_client.def"
+#undef NO_LIMIT
+#undef CLIENT
+#undef CLIENT_ENUM
+#undef CLIENT_AS
+#undef CLIENT_SMTP
+#undef CLIENT_LMTP
+    const char *syslog_name; /* in front of the log lines of its deliveries */
+};
+
 /* A transport: one that a section declares, or a built-in one (error, retry, discard, virtual). */
 struct conf_transport {
     const char *name;
@@ -112,7 +133,8 @@ struct conf_transport {
 #define DYNAMIC_PARAM(name, TYPE, def, range, doc) CONF_FIELD_##TYPE(name)
 #include "core/conf/params_dynamic.def"
 #undef DYNAMIC_PARAM
-    const char *file; /* where it was declared; line 0: built in */
+    const struct conf_client *client; /* types smtp and lmtp; else NULL */
+    const char *file;                 /* where it was declared; line 0: built in */
     int line;
 };
 

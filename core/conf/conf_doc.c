@@ -22,17 +22,28 @@ enum {
 #include "core/conf/params_auth.def"
     , N_LOOKUP = 0
 #include "core/conf/params_lookup.def"
+    , N_REWRITE = 0
+#include "core/conf/params_rewrite.def"
+    , N_CONTENT = 0
+#include "core/conf/params_content.def"
+    , N_DNS = 0
+#include "core/conf/params_dns.def"
     , N_QUEUE = 0
 #include "core/conf/params_queue.def"
     , N_DELIVERY = 0
 #include "core/conf/params_delivery.def"
+    , N_OUTBOUND = 0
+#include "core/conf/params_outbound.def"
     , N_ALL = 0
 #include "core/conf/params.def"
 };
 /* clang-format on */
 #undef PARAM
 #undef PARAM_NAMED
-_Static_assert(N_CORE + N_SMTPD + N_TLS + N_AUTH + N_LOOKUP + N_QUEUE + N_DELIVERY == N_ALL, "each file of params.def is a group");
+_Static_assert(N_CORE + N_SMTPD + N_TLS + N_AUTH + N_LOOKUP + N_REWRITE + N_CONTENT + N_DNS + N_QUEUE + N_DELIVERY +
+                       N_OUTBOUND ==
+                   N_ALL,
+               "each file of params.def is a group");
 
 static const struct {
     size_t nrows;
@@ -43,8 +54,13 @@ static const struct {
     {N_TLS, "TLS in the server", "STARTTLS and TLS from the first byte: certificates, versions, ciphers."},
     {N_AUTH, "AUTH in the server", "Who checks passwords, who may authenticate, and how guessing is slowed down."},
     {N_LOOKUP, "Domains and recipients", "The address classes, their tables, and the transport of each class."},
+    {N_REWRITE, "Addresses that are changed", "Canonical addresses, copies, the senders of mail that is sent on."},
+    {N_CONTENT, "Content", "Checks of headers and bodies."},
+    {N_DNS, "DNS", "Who is asked, and what for."},
     {N_QUEUE, "The queue", "When delivery is tried, how often, how much at a time, and what is reported."},
     {N_DELIVERY, "Delivery", "Commands and mailboxes."},
+    {N_OUTBOUND, "The SMTP and LMTP client",
+     "Hosts, connections, sessions and time-outs, TLS and AUTH to other servers."},
 };
 
 /* ---- rows as text ---- */

@@ -53,12 +53,19 @@ static void print_main(const struct work *w, struct slice main_cf)
 
 /* ---- sections ---- */
 
-static void add_setting(struct work *w, const struct conf_assignment *a)
+static bool is_option(const struct conf_assignment *a)
 {
-    if (slice_starts(slice_str(a->name), SLICE_LIT("-o ")))
+    return slice_starts(slice_str(a->name), SLICE_LIT("-o "));
+}
+
+static void add_setting(struct work *w, const struct conf_section *section, const struct conf_assignment *a)
+{
+    const char *name = is_option(a) ? conf_import_option(section, a->name) : a->name;
+
+    if (name == NULL)
         buf_printf(&w->text, "# not supported yet: %s = %s\n", a->name, a->value);
     else
-        buf_printf(&w->text, "%s =%s%s\n", a->name, a->value[0] != '\0' ? " " : "", a->value);
+        buf_printf(&w->text, "%s =%s%s\n", name, a->value[0] != '\0' ? " " : "", a->value);
 }
 
 /* The text of the section as it is, or as comments. */
@@ -81,7 +88,7 @@ static void print_section(struct work *w, const struct conf_service *s, const ch
         buf_printf(&w->text, "# %s\n", left_out);
     buf_printf(&w->text, "[%s %s]\n", kind, conf_import_name(w->import, s));
     for (size_t i = 0; i < section->n; i++)
-        add_setting(w, &section->items[i]);
+        add_setting(w, section, &section->items[i]);
     put_section(w, left_out != NULL);
 }
 
@@ -170,6 +177,15 @@ const char *conf_import_left_out(struct conf_import *m, const struct conf_servic
     return missing_user(m, section);
 }
 
+const char *conf_import_option(const struct conf_section *section, const char *option)
+{
+    const char *type = section->items[0].value, *name = option + strlen("-o ");
+    bool smtp = strcmp(type, "smtp") == 0 && conf_client_takes(CONF_TRANSPORT_TYPE_SMTP, name);
+    bool lmtp = strcmp(type, "lmtp") == 0 && conf_client_takes(CONF_TRANSPORT_TYPE_LMTP, name);
+
+    return smtp || lmtp ? name : NULL;
+}
+
 /* Its type is its only setting, and the one that this name has without a section. */
 bool conf_import_implied(const struct conf_import *m, const struct conf_service *s)
 {
@@ -180,7 +196,7 @@ bool conf_import_implied(const struct conf_import *m, const struct conf_service 
     const struct conf_section *section = &m->source.sections[s->section];
 
     for (size_t i = 1; i < section->n; i++)
-        if (!slice_starts(slice_str(section->items[i].name), SLICE_LIT("-o ")))
+        if (!is_option(&section->items[i]) || conf_import_option(section, section->items[i].name) != NULL)
             return false;
     for (size_t i = 0; i < sizeof implied / sizeof implied[0]; i++)
         if (strcmp(s->name, implied[i].name) == 0)

@@ -16,6 +16,8 @@ struct conf_import {
 const char *conf_import_name(struct conf_import *, const struct conf_service *);
 /* NULL, or why the section of a listener or transport is printed as comments. */
 const char *conf_import_left_out(struct conf_import *, const struct conf_service *);
+/* The name of a transport's option "-o NAME" that becomes a setting of its section; NULL: it is not supported. */
+const char *conf_import_option(const struct conf_section *, const char *option);
 /* A transport that needs no section. */
 bool conf_import_implied(const struct conf_import *, const struct conf_service *);
 

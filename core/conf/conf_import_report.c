@@ -119,11 +119,16 @@ static void listener(struct work *w, const struct conf_service *s)
 
 static void transport_options(struct work *w, const struct conf_service *s)
 {
+    const struct conf_section *section = &w->import->source.sections[s->section];
+
     for (size_t i = 0; i < s->noptions; i++) {
         const struct conf_assignment *o = &s->options[i];
+        const char *option = arena_printf(&w->import->arena, "-o %s", o->name);
 
-        say(w, VERDICT_NOT_YET, o->file, o->line, arena_printf(&w->import->arena, "-o %s", o->name),
-            "an option of a transport");
+        if (conf_import_option(section, option) != NULL)
+            say(w, VERDICT_HONOURED, o->file, o->line, option, NULL);
+        else
+            say(w, VERDICT_NOT_YET, o->file, o->line, option, "an option of a transport");
     }
 }
 
@@ -144,7 +149,7 @@ static void transport_settings(struct work *w, const struct conf_service *s, con
 
 static bool type_to_come(const char *type)
 {
-    return strcmp(type, "smtp") == 0 || strcmp(type, "lmtp") == 0 || strcmp(type, "local") == 0;
+    return strcmp(type, "local") == 0;
 }
 
 static void transport(struct work *w, const struct conf_service *s)

@@ -328,6 +328,12 @@ bool conf_listener_closed(const struct conf_build *, const struct conf_section *
 /* Fills conf->transports. */
 void conf_build_transports(const struct conf_build *);
 
+/* conf_client.c: a transport's view of smtp_... or lmtp_...; section NULL: built in. In the snapshot's arena. */
+const struct conf_client *conf_build_client(const struct conf_build *, const struct conf_section *,
+                                            enum conf_transport_type);
+/* May a transport of this type have its own value of the parameter? */
+bool conf_client_takes(enum conf_transport_type, const char *name);
+
 /* The view of one listener's section; NULL: of the file. */
 struct conf_view conf_build_view(const struct conf_build *, const struct conf_section *listener);
 /* Adds a complaint about a parameter at the place where it is set in the view; the text begins with the name. */

@@ -21,7 +21,7 @@ const struct conf_known conf_known[] = {
 };
 const size_t conf_nknown = ARRAY_LEN(conf_known);
 
-static const char *const transports_to_come[] = {"smtp", "relay", "lmtp", "local"};
+static const char *const transports_to_come[] = {"local"};
 
 bool conf_transport_to_come(struct slice name)
 {

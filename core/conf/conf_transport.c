@@ -17,8 +17,7 @@ struct work {
     struct conf_transport *t;
 };
 
-static const unsigned types_to_come =
-    1u << CONF_TRANSPORT_TYPE_SMTP | 1u << CONF_TRANSPORT_TYPE_LMTP | 1u << CONF_TRANSPORT_TYPE_LOCAL;
+static const unsigned types_to_come = 1u << CONF_TRANSPORT_TYPE_LOCAL;
 
 static const char *type_name(enum conf_transport_type type)
 {
@@ -89,12 +88,20 @@ static void fill(const struct work *w)
         fill_dynamic(w, &conf_dynamic_rows[i]);
 }
 
+static void fill_client(const struct work *w)
+{
+    if (w->t->type == CONF_TRANSPORT_TYPE_SMTP || w->t->type == CONF_TRANSPORT_TYPE_LMTP)
+        w->t->client = conf_build_client(w->build, w->section, w->t->type);
+}
+
 /* "-o name" of a service in master.cf */
 static void check_option(const struct work *w, const char *key)
 {
     const char *name = key + strlen("-o ");
     const char *near = NULL;
 
+    if (conf_client_takes(w->t->type, name) || conf_value_off(conf_section_get(w->section, key)->value))
+        return;
     if (conf_name_known(&w->view, name) || conf_name_used(w->build->source, name)) {
         complain(w, CONF_SEVERITY_WARNING, key, "%s is not supported yet: it has no effect", key);
         return;
@@ -111,7 +118,7 @@ static void check_key(const struct work *w, const char *key)
     const struct conf_row *row = conf_transport_row_find(key);
     struct conf_near near = {.name = key};
 
-    if (strcmp(key, "type") == 0)
+    if (strcmp(key, "type") == 0 || conf_client_takes(w->t->type, key))
         return;
     if (slice_starts(slice_str(key), SLICE_LIT("-o "))) {
         check_option(w, key);
@@ -303,6 +310,7 @@ static void build_section(const struct conf_build *b, const struct conf_section 
     if (!t->usable)
         complain(&w, CONF_SEVERITY_WARNING, "type", "type %s is not supported yet: its mail is deferred",
                  type_name(t->type));
+    fill_client(&w);
     for (size_t i = 0; i < section->n; i++)
         check_key(&w, section->items[i].name);
     if (t->type == CONF_TRANSPORT_TYPE_PIPE)
@@ -318,6 +326,7 @@ static void build_builtin(const struct conf_build *b, const struct conf_builtin 
     t->usable = true;
     t->file = b->conf->path;
     fill(&w);
+    fill_client(&w);
 }
 
 void conf_build_transports(const struct conf_build *b)

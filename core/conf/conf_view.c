@@ -7,10 +7,10 @@
 #include "core/base/assert.h"
 
 const struct conf_builtin conf_builtins[] = {
-    {"error", CONF_TRANSPORT_TYPE_ERROR},
-    {"retry", CONF_TRANSPORT_TYPE_RETRY},
-    {"discard", CONF_TRANSPORT_TYPE_DISCARD},
-    {"virtual", CONF_TRANSPORT_TYPE_MAILDIR},
+    {"error", CONF_TRANSPORT_TYPE_ERROR},     {"retry", CONF_TRANSPORT_TYPE_RETRY},
+    {"discard", CONF_TRANSPORT_TYPE_DISCARD}, {"virtual", CONF_TRANSPORT_TYPE_MAILDIR},
+    {"smtp", CONF_TRANSPORT_TYPE_SMTP},       {"relay", CONF_TRANSPORT_TYPE_SMTP},
+    {"lmtp", CONF_TRANSPORT_TYPE_LMTP},
 };
 const size_t conf_nbuiltins = ARRAY_LEN(conf_builtins);
 

@@ -30,7 +30,9 @@ struct dial {
     unsigned at;       /* the address that is tried next */
     uint64_t share_ms; /* time for each; 0: no limit of its own */
     struct timer attempt;
-    bool late; /* it fired */
+    bool late;                      /* it fired */
+    struct sockaddr_storage source; /* ss_family AF_UNSPEC: none */
+    bool source_or_fail;
 };
 
 struct stream *dial_take(const void *result)
@@ -102,6 +104,22 @@ static void on_late(void *arg)
     stream_close(&d->stream); /* on_connected follows */
 }
 
+static int bind_source(struct dial *d, uv_tcp_t *handle, sa_family_t family)
+{
+    int error = d->source.ss_family == family ? uv_tcp_bind(handle, (const struct sockaddr *)&d->source, 0) : 0;
+
+    return d->source_or_fail ? error : 0;
+}
+
+static void set_source(struct dial *d, const struct dial_target *to)
+{
+    d->source_or_fail = to->source_or_fail;
+    if (to->source == NULL || uv_ip4_addr(to->source, 0, (struct sockaddr_in *)&d->source) == 0 ||
+        uv_ip6_addr(to->source, 0, (struct sockaddr_in6 *)&d->source) == 0)
+        return;
+    d->source.ss_family = AF_UNSPEC;
+}
+
 /* The next address that can be tried; `error` is what became of the last one. */
 static void try_next(struct dial *d, int error)
 {
@@ -112,7 +130,9 @@ static void try_next(struct dial *d, int error)
 
         d->late = false;
         d->stream = stream_unconnected(d->op.loop, UV_TCP, &handle);
-        error = uv_tcp_connect(&d->connect, (uv_tcp_t *)handle, to, on_connected);
+        error = bind_source(d, (uv_tcp_t *)handle, to->sa_family);
+        if (error == 0)
+            error = uv_tcp_connect(&d->connect, (uv_tcp_t *)handle, to, on_connected);
         if (error == 0) {
             if (d->share_ms > 0 && d->at < d->addresses.count)
                 timer_start(d->op.loop, &d->attempt, d->share_ms, on_late, d);
@@ -203,6 +223,7 @@ void dial_start(struct loop *loop, struct op_scope *scope, const struct dial_tar
     op_scope_init(&d->scope, "dial");
     op_start(&d->op, loop, scope, "dial", timeout_ms, done, owner, release);
     d->op.abandoned = on_abandoned;
+    set_source(d, to);
     if (to->path != NULL) {
         connect_path(d, to->path);
     } else if (uv_ip4_addr(to->host, to->port, (struct sockaddr_in *)first) == 0 ||

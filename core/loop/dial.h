@@ -9,6 +9,8 @@ struct dial_target {
     const char *path; /* a UNIX socket; NULL: host and port */
     const char *host; /* "192.0.2.1", "2001:db8::1", or a name, which the system's resolver is asked for on a thread */
     int port;
+    const char *source;  /* numeric address to come from; NULL: the system chooses */
+    bool source_or_fail; /* fail where `source` cannot be used, rather than come from elsewhere */
 };
 
 /*

@@ -308,7 +308,7 @@ static void add_recipient_fields(struct fold *f, const struct dsn_report *r, con
         buf_add_char(f->out, ';');
     }
     f->column = buf_len(f->out) - start;
-    fold_words(f, to->text);
+    fold_words(f, to->remote_mta != NULL ? to->remote_reply : to->text);
     buf_add_char(f->out, '\n');
     if (to->action == DSN_ACTION_DELAYED) {
         buf_add_str(f->out, "Will-Retry-Until: ");

@@ -31,9 +31,10 @@ struct dsn_recipient {
     const char *orig;  /* as the client gave it, internal form, when aliases changed it; else NULL */
     const char *orcpt; /* decoded "type;address" of RFC 3461; NULL: not given */
     enum dsn_action action;
-    const char *status;     /* "5.1.1" */
-    const char *text;       /* why, one line of any bytes */
-    const char *remote_mta; /* host that said so: text is then its reply; NULL: said by us */
+    const char *status;       /* "5.1.1" */
+    const char *text;         /* why, one line of any bytes */
+    const char *remote_mta;   /* host that said so; NULL: said by us */
+    const char *remote_reply; /* what exactly it said; with remote_mta */
 };
 
 struct dsn_report {

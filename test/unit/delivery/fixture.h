@@ -36,6 +36,7 @@ struct fixture {
     struct loop *loop;
     struct queue *queue;
     struct tables *tables;
+    struct dns *dns; /* NULL: nothing here needs it */
     const struct conf *conf;
     struct rules *rules;
     struct transports *transports;
@@ -132,9 +133,10 @@ static inline void make_command(const struct fixture *f, const char *text)
 
 /* ---- services ---- */
 
-static void fixture_route(void *ctx, struct op_scope *scope, const char *address, op_done_fn *done, void *owner)
+static void fixture_route(void *ctx, struct op_scope *scope, const char *sender, const struct envelope_rcpt *rcpt,
+                          op_done_fn *done, void *owner)
 {
-    rules_route(((struct fixture *)ctx)->rules, scope, address, done, owner);
+    rules_route(((struct fixture *)ctx)->rules, scope, sender, rcpt->orig, rcpt->addr, done, owner);
 }
 
 static bool fixture_limits(void *ctx, const char *transport, struct scheduler_limits *limits)
@@ -249,7 +251,7 @@ static inline void fixture_start(struct fixture *f, const char *conf_text)
     assert_non_null(f->queue);
     f->tables = tables_new(f->loop);
     f->rules = rules_new(f->loop, f->tables, f->conf, &err);
-    f->transports = transports_new(f->loop, f->tables, f->conf, &err);
+    f->transports = transports_new(f->loop, f->tables, f->dns, f->conf, f->rules, &err);
     if (f->rules == NULL || f->transports == NULL)
         fail_msg("%s", buf_cstr(&err));
     buf_release(&err);

@@ -266,7 +266,7 @@ static void test_mistakes(void **state)
         const struct conf *conf = fixture_conf(f, maildir_conf(BOXES, rows[i].settings));
         struct buf err = {0};
 
-        assert_false(transports_reload(f->transports, conf, &err));
+        assert_false(transports_reload(f->transports, conf, f->rules, &err));
         if (strstr(buf_cstr(&err), rows[i].complaint) == NULL)
             fail_msg("%s: %s", rows[i].settings, buf_cstr(&err));
         assert_int_equal(slice_find(buf_slice(&err), '\n'), buf_len(&err) - 1);

@@ -338,7 +338,7 @@ static void reload(void *arg)
     const struct conf *conf = fixture_conf(f, "virtual_transport = q\n[transport q]\ntype = discard\n");
     struct buf err = {0};
 
-    assert_true(transports_reload(f->transports, conf, &err));
+    assert_true(transports_reload(f->transports, conf, f->rules, &err));
     assert_int_equal(buf_len(&err), 0);
     conf_unref(&conf);
     queue_text(f, "s@s.test", "b@v.test", CONTENT); /* still routed to p */
@@ -374,10 +374,10 @@ static void test_mistakes(void **state)
     bad = fixture_conf(f, pipe_conf("", "argv = %DIR%/command ${nosuch}\n"));
     buf_printf(&expected, "%s:%d: transport p: unknown macro \"${nosuch}\" in argv\n", path_in(f, "mta.conf"),
                conf_transport_find(bad, "p")->line);
-    assert_false(transports_reload(f->transports, bad, &err));
+    assert_false(transports_reload(f->transports, bad, f->rules, &err));
     assert_string_equal(buf_cstr(&err), buf_cstr(&expected));
     buf_clear(&err);
-    none = transports_new(f->loop, f->tables, bad, &err);
+    none = transports_new(f->loop, f->tables, f->dns, bad, f->rules, &err);
     assert_null(none);
     assert_string_equal(buf_cstr(&err), buf_cstr(&expected));
     queue_text(f, "s@s.test", "a@v.test", CONTENT); /* the old configuration holds */

@@ -36,7 +36,7 @@ static void test_missing(void **state)
     struct fixture *f = *state;
 
     check_result(
-        deliver(f, "transport_maps = inline:{{a@v.test = later:}}\n" MORE "[transport later]\ntype = lmtp\n", CONTENT),
+        deliver(f, "transport_maps = inline:{{a@v.test = later:}}\n" MORE "[transport later]\ntype = local\n", CONTENT),
         STATUS_TEMPFAIL, "4.3.0", "mail transport unavailable");
     check_result(deliver(f, "transport_maps = inline:{{a@v.test = nosuch:}}\n" MORE, CONTENT), STATUS_TEMPFAIL, "4.3.0",
                  "mail transport unavailable");

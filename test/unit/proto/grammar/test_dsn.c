@@ -148,8 +148,10 @@ static void test_variants(void **state)
     assert_hasnt(text, "Original-Recipient");
     assert_has(text, "\n <box@b.test>: User unknown");
     to.remote_mta = "mx.remote.test";
-    to.text = "550 5.1.1 no";
+    to.remote_reply = "550 5.1.1 no";
+    to.text = "host mx.remote.test[192.0.2.1] said: 550 5.1.1 no (in reply to RCPT TO command)";
     text = head(&out, &r);
+    assert_has(text, "\n <box@b.test>: host mx.remote.test[192.0.2.1] said: 550 5.1.1 no");
     assert_has(text, "\nRemote-MTA: dns; mx.remote.test\nDiagnostic-Code: smtp; 550 5.1.1 no\n");
     r.mail_name = "My Mail\r\n";
     assert_has(head(&out, &r), "\nX-My-Mail---Queue-ID: 65D3F\n");
