@@ -1,8 +1,11 @@
 """The clients: smtp-source for load, own ones for what it cannot do."""
 
 import contextlib
+import os
+import pathlib
 import socket
 import statistics
+import subprocess
 import threading
 import time
 
@@ -12,10 +15,14 @@ from support.smtp import Smtp
 from bench import server as servers
 
 SOURCE = "/usr/sbin/smtp-source"
+TLS_SOURCE = pathlib.Path(__file__).with_name("tls_client.c")
 
 
-def send(server, sessions, messages, size=4096, reuse=False, recipients=(f"u1@{servers.DOMAIN}",)):
-    """Seconds that smtp-source needs; with several recipients one smtp-source each, which share sessions and messages."""
+def send(server, sessions, messages, size=4096, reuse=False, recipients=(f"u1@{servers.DOMAIN}",), numbered=False):
+    """Seconds that smtp-source needs; with several recipients one smtp-source each, which share sessions and messages.
+
+    `numbered`: 1, 2, 3 … stand before the recipient.
+    """
     share = len(recipients)
     began = time.monotonic()
     children = [
@@ -23,6 +30,7 @@ def send(server, sessions, messages, size=4096, reuse=False, recipients=(f"u1@{s
             [SOURCE, "-s", max(1, sessions // share), "-m", max(1, messages // share), "-l", size, "-M", "client.example"]
             + ["-f", "s@client.example", "-t", recipient]
             + (["-d"] if reuse else [])
+            + (["-N"] if numbered else [])
             + [f"127.0.0.1:{server.port}"]
         )
         for recipient in recipients
@@ -79,6 +87,65 @@ def _reply(client):
         got += data
     if got[:1] != b"2":
         raise RuntimeError(f"refused: {got!r}")
+
+
+def build_tls(folder):
+    """Makes the program of tls_client.c in that folder, which says what it can do."""
+    program = folder / "tls_client"
+    procs.run(["cc", "-O2", "-std=c17", "-D_GNU_SOURCE", "-o", program, TLS_SOURCE, "-lssl", "-lcrypto"])
+    return program
+
+
+def tls_sessions(program, server, mode, count, processes):
+    """Seconds that so many take; those of mode "resume" were all resumed, others none."""
+    done = procs.run([program, mode, server.tls_port, count, processes], timeout=300, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{mode} with {server.name}: {done.stderr.decode(errors='replace')}\n{server.tail()}")
+    seconds, resumed = done.stdout.split()
+    if int(resumed) != (count if mode == "resume" else 0):
+        raise RuntimeError(f"{mode} with {server.name}: {int(resumed)} of {count} sessions were resumed")
+    return float(seconds)
+
+
+@contextlib.contextmanager
+def _tls_client(program, server, mode, count):
+    """One that says when it is ready and then waits for us."""
+    child = procs.spawn(["nice", "-n", "5", program, mode, server.tls_port, count, "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        if not child.stdout.readline():
+            raise RuntimeError(f"{mode} with {server.name} failed:\n{server.tail()}")
+        yield child
+    finally:
+        child.stdin.close()
+        child.stdout.close()
+        child.wait()
+    if child.returncode != 0:
+        raise RuntimeError(f"{mode} with {server.name} ended with {child.returncode}:\n{server.tail()}")
+
+
+def idle_tls_sessions(program, server, count):
+    """That many TLS sessions that have said EHLO and wait."""
+    return _tls_client(program, server, "idle", count)
+
+
+def delays_beside_handshakes(program, server, count):
+    """Milliseconds that each NOOP of another session, in clear, takes while `count` clients shake hands at once."""
+    delays = []
+    with Smtp(server.address) as smtp, _tls_client(program, server, "burst", count) as child:
+        smtp.ehlo()
+        os.setpriority(os.PRIO_PROCESS, 0, -10)  # what is measured is not that our own process has to wait
+        try:
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            while child.poll() is None or len(delays) < 10:
+                began = time.perf_counter()
+                smtp.cmd("NOOP", 250)
+                delays.append((time.perf_counter() - began) * 1000)
+                time.sleep(0.002)
+        finally:
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
+        smtp.quit()
+    return delays
 
 
 class Sampler:

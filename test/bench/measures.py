@@ -3,15 +3,16 @@
 A group is a function of the Bench; its name is what `--only` selects, and the first word of its rows in table.py.
 """
 
+import contextlib
 import os
 import re
-import shutil
 import time
 
 from support import procs
 from support.dovecot import Dovecot
 
 from bench import clients, machine, server
+from bench.auth import AuthDovecot
 from bench.server import DOMAIN, FAR, Setup
 
 USERS = [f"u{number}@{DOMAIN}" for number in range(1, 11)]
@@ -36,6 +37,8 @@ def common(bench, limit=100):
         "virtual_transport": "discard",
         "transport_maps": f"texthash:{transports}",
         "smtpd_client_connection_count_limit": "0",
+        "smtpd_peername_lookup": "no",
+        "smtpd_junk_command_limit": "1000000",
         "default_process_limit": limit,
         "message_size_limit": "50000000",
         "minimal_backoff_time": "1h",
@@ -105,20 +108,25 @@ def _flushes(trace):
     return len(re.findall(r"(?m)^\d+ +(?:fsync|fdatasync|sync_file_range|msync)\(", trace.read_text()))
 
 
+@contextlib.contextmanager
+def most_memory(target):
+    """What it needs in this context, in MiB, to be called after it: of one process its peak, of several the largest sum seen."""
+    if target.name == "mta":
+        machine.reset_peak(target.root())
+        yield lambda: machine.peak(target.root())
+    else:
+        with clients.Sampler(target.pss, 0.2) as sampler:
+            yield lambda: sampler.most
+
+
 def big(bench):
     count, size = 20, bench.scaled(BIG, BIG // 20)
 
     def once(target):
-        if target.name == "mta":
-            machine.reset_peak(target.root())
+        with most_memory(target) as most:
             seconds = clients.send(target, count, count, size)
-            most = machine.peak(target.root())
-        else:
-            with clients.Sampler(target.pss, 0.2) as sampler:
-                seconds = clients.send(target, count, count, size)
-            most = sampler.most
         target.wait_empty()
-        return {"big": count * size / 1e6 / seconds, "big.memory": most}
+        return {"big": count * size / 1e6 / seconds, "big.memory": most()}
 
     with bench.running(Setup(common(bench))):
         bench.in_turns(once)
@@ -265,4 +273,79 @@ def queued(bench):
         target.remove_queue("queue-full")
 
 
-GROUPS = {group.__name__: group for group in (accept, latency, flushes, maildir, deliver, command, big, memory, queued)}
+# ---- TLS and AUTH ----
+
+KEYS = {"p256": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"], "rsa": ["-newkey", "rsa:2048"]}
+
+
+def certificate(bench, key):
+    """Paths of a certificate and its private key, of that kind of KEYS."""
+    cert, private = (bench.folder / f"{key}.{end}" for end in ("pem", "key"))
+    if not cert.exists():
+        argv = ["openssl", "req", "-x509", "-nodes", "-days", "90", "-subj", "/CN=mail.example.com", *KEYS[key], "-keyout", private, "-out", cert]
+        procs.run(argv)
+    return cert, private
+
+
+def _smtps(bench, key, dovecot=None):
+    """The second listener, with a certificate of that key."""
+    cert, private = certificate(bench, key)
+    smtps = {
+        "smtpd_tls_security_level": "encrypt",
+        "smtpd_tls_wrappermode": "yes",
+        "smtpd_tls_cert_file": cert,
+        "smtpd_tls_key_file": private,
+    }
+    if dovecot is not None:
+        smtps |= {"smtpd_sasl_auth_enable": "yes", "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": dovecot.auth_path()}
+    return smtps
+
+
+def _tls_cell(bench, row, program, mode, processes=64):
+    def once(target):
+        count = counts[target.name]
+        before = target.cpu()
+        seconds = clients.tls_sessions(program, target, mode, count, processes)
+        target.wait_empty()
+        return {row: count / seconds, f"{row}.cpu": (target.cpu() - before) / count * 1000}
+
+    few = bench.scaled(300, 64)
+    counts = {target.name: bench.count(few / clients.tls_sessions(program, target, mode, few, processes), processes) for target in bench.servers}
+    bench.in_turns(once)
+
+
+def tls(bench):
+    program = clients.build_tls(bench.folder)
+    dovecot = AuthDovecot(bench.folder / "dovecot-auth", OWNER[0], OWNER[1])
+    try:
+        for key in KEYS:
+            with bench.running(Setup(common(bench, limit=250), {}, {}, _smtps(bench, key, dovecot))):
+                for kind, mode in (("full", "new"), ("resumed", "resume")):
+                    if bench.wants(f"tls.{kind}.{key}"):
+                        _tls_cell(bench, f"tls.{kind}.{key}", program, mode)
+                if bench.wants("tls.submit") and key == "p256":
+                    _tls_cell(bench, "tls.submit", program, "mail")
+                if bench.wants(f"tls.delay.{key}"):
+                    bench.in_turns(lambda target: _delays(bench, target, program, f"tls.delay.{key}"))
+    finally:
+        dovecot.stop()
+    if bench.wants("tls.idle"):
+        _idle_tls(bench, program)
+
+
+def _delays(bench, target, program, row):
+    found = sorted(clients.delays_beside_handshakes(program, target, bench.scaled(200, 20)))
+    return {row: found[-1], f"{row}.p99": found[len(found) * 99 // 100]}
+
+
+def _idle_tls(bench, program):
+    count = bench.scaled(1000, 50)
+    for target in bench.servers:
+        with bench.only_running(target, Setup(common(bench, limit=1100), {}, {}, _smtps(bench, "p256"))):
+            clients.tls_sessions(program, target, "new", 50, 5)
+            before = target.pss()
+            with clients.idle_tls_sessions(program, target, count):
+                bench.record(target, {"tls.idle": (target.pss() - before) / count * 1024})
+
+
+GROUPS = {group.__name__: group for group in (accept, latency, flushes, maildir, deliver, command, big, memory, queued, tls)}

@@ -43,7 +43,7 @@ _QUEUES = ("incoming", "active", "deferred")  # in the order in which a message 
 class Postfix(server.Server):
     name = "Postfix"
 
-    def write_config(self, main, pipes):
+    def write_config(self, main, pipes, smtps):
         data = self.folder / "data"
         if not data.exists():
             data.mkdir(mode=0o700)
@@ -66,6 +66,8 @@ class Postfix(server.Server):
         self.conf.mkdir(exist_ok=True)
         (self.conf / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         lines = [_MASTER.format(port=self.port)]
+        if smtps is not None:
+            lines.append(f"127.0.0.1:{self.tls_port} inet n - n - - smtpd\n" + "".join(f"  -o {name}={value}\n" for name, value in smtps.items()))
         for name, (flags, user, argv) in pipes.items():
             lines.append(f"{name} unix - n n - - pipe\n  flags={flags} user={user} argv={argv}\n")
         (self.conf / "master.cf").write_text("".join(lines))

@@ -21,16 +21,18 @@ from bench import machine
 DOMAIN = "hosted.example"  # hosted here
 FAR = "far.example"  # nobody answers there: its mail waits
 
-# main: parameters of both. own: {server name: parameters of only that one}. pipes: {transport: (flags, user, argv)}.
-Setup = collections.namedtuple("Setup", "main own pipes", defaults=({}, {}, {}))
+# main: parameters of both. own: {server name: parameters of only that one}. pipes: {transport: (flags, user, argv)}. smtps:
+# parameters of a second listener where TLS begins with the first byte, None: there is none.
+Setup = collections.namedtuple("Setup", "main own pipes smtps", defaults=({}, {}, {}, None))
 
 
 class Server:
     name = ""
 
-    def __init__(self, folder, port):
+    def __init__(self, folder, port, tls_port):
         self.folder = folder
         self.port = port
+        self.tls_port = tls_port
         self.conf = folder / "conf"
         self.log = folder / "log"
         self.queue = None
@@ -45,7 +47,7 @@ class Server:
         """Starts with the queue directory of that name, and waits for the greeting. `trace`: argv to run it under."""
         self.queue = self.folder / queue
         self.queue.mkdir(mode=0o755, exist_ok=True)
-        self.write_config({**setup.main, **setup.own.get(self.name, {})}, setup.pipes)
+        self.write_config({**setup.main, **setup.own.get(self.name, {})}, setup.pipes, setup.smtps)
         with open(self.folder / "output", "ab") as output:
             self.child = procs.spawn([*(trace or []), *self.argv()], stdout=output, stderr=output)
         procs.wait_for(self._greets, 120, f"{self.name} to greet", interval=0.002)
@@ -68,6 +70,9 @@ class Server:
             procs.wait_end(self.child, 120)
         finally:
             self.child = None
+
+    def abort(self):
+        """Before stop(), when the queue is of no more use: it need not wait for what it is doing."""
 
     def tail(self):
         """What it said last."""
@@ -97,15 +102,17 @@ class Server:
 class Mta(Server):
     name = "mta"
 
-    def __init__(self, folder, port, binary):
-        super().__init__(folder, port)
+    def __init__(self, folder, port, tls_port, binary):
+        super().__init__(folder, port, tls_port)
         self.binary = binary
         self.database = (None, None)  # path, connection
 
-    def write_config(self, main, pipes):
+    def write_config(self, main, pipes, smtps):
         settings = {"queue_directory": self.queue, "maillog_file": self.log, **main}
         lines = [f"{name} = {value}" for name, value in settings.items()]
         lines += ["[listener smtp]", f"listen = 127.0.0.1:{self.port}"]
+        if smtps is not None:
+            lines += ["[listener smtps]", f"listen = 127.0.0.1:{self.tls_port}"] + [f"{name} = {value}" for name, value in smtps.items()]
         for name, (flags, user, argv) in pipes.items():
             lines += [f"[transport {name}]", "type = pipe", f"flags = {flags}", f"user = {user}", f"argv = {argv}"]
         self.conf.write_text("\n".join(lines) + "\n")
@@ -130,6 +137,10 @@ class Mta(Server):
         if self.database[1] is not None:
             self.database[1].close()
             self.database = (None, None)
+
+    def abort(self):
+        self.child.kill()
+        self.child.wait()
 
     def _query(self, sql):
         path = self.queue / "queue.db"

@@ -15,6 +15,13 @@ def _cpu(key, label, least=None, aim=None):
     return [Row(f"accept.{key}.cpu", f"CPU for 1,000, {label}", "s", "less", least, aim)]
 
 
+def _relay(key, label, least=None, aim=None, cpu_least=None, cpu_aim=None):
+    return [
+        Row(f"relay.{key}", f"relayed, {label}", "/s", "more", least, aim),
+        Row(f"relay.{key}.cpu", f"CPU for 1,000 relayed, {label}", "s", "less", cpu_least, cpu_aim),
+    ]
+
+
 ROWS = (
     _accept("c1", "1 connection", 1.5, 2)
     + _accept("c10", "10 connections", 3, 6)
@@ -57,6 +64,36 @@ ROWS = (
         Row("queued.memory", "memory, 100,000 queued", "MiB", "less", 32, 16, "value"),
         Row("queued.rate", "accepted beside 100,000 queued : beside none", "", "more", 0.9, 1, "value"),
         Row("queued.list", "listing 100,000", "s", "less", 0.5, 0.2, "value"),
+        Row("tls.full.p256", "full TLS handshakes, P-256", "/s", "more"),
+        Row("tls.full.p256.cpu", "CPU for 1,000 full, P-256", "s", "less", 1, 0.8),
+        Row("tls.resumed.p256", "resumed TLS handshakes, P-256", "/s", "more"),
+        Row("tls.resumed.p256.cpu", "CPU for 1,000 resumed, P-256", "s", "less"),
+        Row("tls.full.rsa", "full TLS handshakes, RSA-2048", "/s", "more"),
+        Row("tls.full.rsa.cpu", "CPU for 1,000 full, RSA-2048", "s", "less", 1 / 0.7, 1),
+        Row("tls.resumed.rsa", "resumed TLS handshakes, RSA-2048", "/s", "more"),
+        Row("tls.resumed.rsa.cpu", "CPU for 1,000 resumed, RSA-2048", "s", "less"),
+        Row("tls.submit", "submitted over TLS with AUTH, 64 connections", "/s", "more"),
+        Row("tls.submit.cpu", "CPU for 1,000 submitted", "s", "less"),
+        Row("tls.idle", "memory of an idle TLS session", "KiB", "less", 40, 32, "value"),
+        Row("tls.delay.p256", "reply beside 200 handshakes at once, P-256, at the most", "ms", "less", 20, 10, "value"),
+        Row("tls.delay.p256.p99", "the same, 99 of 100 replies", "ms", "less"),
+        Row("tls.delay.rsa", "reply beside 200 handshakes at once, RSA-2048, at the most", "ms", "less", 20, 10, "value"),
+        Row("tls.delay.rsa.p99", "the same, 99 of 100 replies", "ms", "less"),
+    ]
+    + _relay("c1", "1 connection")
+    + _relay("c10", "10 connections")
+    + _relay("c50", "50 connections", 5, 8, 1 / 6, 1 / 10)
+    + _relay("c100", "100 connections")
+    + _relay("c50.1k", "50 connections, 1 KiB")
+    + _relay("c50.32k", "50 connections, 32 KiB")
+    + _relay("tls", "50 connections, TLS to the next host")
+    + [
+        Row("relay.memory", "memory at load, relaying, 50 connections", "MiB", "less"),
+        Row("relay.big", "20 × 20 MB relayed", "MB/s", "more", 1, 1.5),
+        Row("relay.big.memory", "20 × 20 MB relayed, peak memory", "MiB", "less", 32, 16, "value"),
+        Row("relay.dead.alone", "relayed to 800 of 1,000 hosts, all alive", "/s", "more"),
+        Row("relay.dead", "relayed to 800 of 1,000 hosts, the others dead", "/s", "more"),
+        Row("relay.dead.ratio", "the second : the first", "", "more", 0.8, 1, "value"),
     ]
 )
 
@@ -75,7 +112,7 @@ def _target(row, value):
         return ""
     if row.against == "value":
         return f"{number(value)} {row.unit}".strip()
-    return f"1/{1 / value:.0f}" if value < 0.4 else f"{value:g}×"
+    return f"1/{1 / value:.0f}" if value < 0.4 else f"{value:.3g}×"
 
 
 def verdict(row, mta, ratio):

@@ -35,6 +35,19 @@ def test_accept(folder):
     assert all(len(found) == 1 and found[0] > 0 for found in values.values())
 
 
+def test_tls(folder):
+    _, values = bench(folder, "--only", "tls.resumed.p256", "--only", "tls.submit", "--messages", "64")
+    assert set(values) == {(row + cpu, server) for row in ("tls.resumed.p256", "tls.submit") for cpu in ("", ".cpu") for server in ("mta", "Postfix")}
+    assert all(len(found) == 1 and found[0] > 0 for found in values.values())
+
+
+def test_relay(folder):
+    _, values = bench(folder, "--only", "relay.c10", "--only", "relay.dead", "--messages", "200")
+    rows = {"relay.c10", "relay.c10.cpu", "relay.dead", "relay.dead.alone", "relay.dead.ratio"}
+    assert set(values) == {(row, server) for row in rows for server in ("mta", "Postfix")}
+    assert all(len(found) == 1 and found[0] > 0 for found in values.values())
+
+
 @pytest.mark.long
 def test_everything(folder):
     _, values = bench(folder, "--full", timeout=900)
