@@ -217,7 +217,8 @@ static void next_route(struct explain *x)
     r = begin_stage(x);
     set(r, "address", x->envelope.rcpts[x->at].addr);
     json_array_append_new(json_object_get(x->answer, "recipients"), r);
-    rules_route(x->rules, &x->scope, x->envelope.rcpts[x->at].addr, on_route, x);
+    rules_route(x->rules, &x->scope, x->envelope.sender, x->envelope.rcpts[x->at].orig, x->envelope.rcpts[x->at].addr,
+                on_route, x);
 }
 
 /* ---- class and aliases ---- */

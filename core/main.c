@@ -20,6 +20,8 @@ static const struct {
      "lookup KEY TABLE            one query of a table; KEY \"-\" reads keys from stdin;\n"
      "                                        exit 0 found, 1 not found, 2 the table failed",
      cli_lookup},
+    {"mx", "mx DOMAIN...                the hosts that take a domain's mail, in the order in which they are tried",
+     cli_mx},
     {"queue",
      "queue list [--json]         what waits, as mailq shows it; `queue show QID`: one message with its content",
      cli_queue},
@@ -27,6 +29,11 @@ static const struct {
      cli_config},
     {"reload", "reload                      the running server takes the configuration into use, if it has no error",
      cli_reload},
+    {"status",
+     "status [--json]             what the running server does, what waits, who is banned; `status --unban WHAT`\n"
+     "                                        lets an address or login try to authenticate again",
+     cli_status},
+    {"passwd", "passwd                      the hash of a password, for smtpd_sasl_password_maps", cli_passwd},
     {"explain",
      "explain ADDRESS [--from A] [--client IP] [--helo H] [--listener NAME] [--json]\n"
      "                                        what would happen to mail for the address, and why",

@@ -28,7 +28,10 @@ static bool build_lookups(struct server *sv, const struct conf *conf, struct con
     struct buf err = {0};
     bool ok = setup_build(&sv->setup, sv->loop, sv->tables, sv->smtpd, conf, report);
 
-    sv->transports = transports_new(sv->loop, sv->tables, conf, &err);
+    sv->dns = dns_new(sv->loop, conf, &err);
+    smtpd_use_dns(sv->smtpd, sv->dns);
+    if (sv->dns != NULL)
+        sv->transports = transports_new(sv->loop, sv->tables, sv->dns, conf, sv->setup.rules, &err);
     setup_report(report, conf, &err);
     buf_release(&err);
     return ok && sv->transports != NULL;
@@ -45,9 +48,11 @@ static void unbuild(struct server *sv)
     control_close(&sv->control);
     server_unlisten(sv);
     smtpd_free(&sv->smtpd);
+    auth_guard_free(&sv->guard);
     scheduler_free(&sv->scheduler);
     bounce_free(&sv->bounce);
     transports_free(&sv->transports);
+    dns_free(&sv->dns);
     queue_close(&sv->queue);
     setup_drop(&sv->setup);
     while (op_live(sv->loop) > 0)
@@ -158,11 +163,12 @@ int server_explain(const char *conf_path, int argc, const char *const *argv)
 
 /* ---- the scheduler's hooks ---- */
 
-static void hook_route(void *ctx, struct op_scope *scope, const char *address, op_done_fn *done, void *owner)
+static void hook_route(void *ctx, struct op_scope *scope, const char *sender, const struct envelope_rcpt *rcpt,
+                       op_done_fn *done, void *owner)
 {
     struct server *sv = ctx;
 
-    rules_route(sv->setup.rules, scope, address, done, owner);
+    rules_route(sv->setup.rules, scope, sender, rcpt->orig, rcpt->addr, done, owner);
 }
 
 static bool hook_limits(void *ctx, const char *transport, struct scheduler_limits *limits)
@@ -212,6 +218,7 @@ struct scheduler_config server_scheduler_config(const struct conf *c)
         .delay_warning_ms = c->delay_warning_time_ms,
         .active_limit = (uint32_t)c->qmgr_message_active_limit,
         .syslog_name = c->syslog_name,
+        .defer_transports = c->defer_transports,
     };
 }
 
@@ -269,6 +276,16 @@ static bool start_log(const struct conf *c)
     return true;
 }
 
+/* Its directory need not be there: the guard says so when there is something to be kept. */
+static void open_guard(struct server *sv, const struct conf *conf)
+{
+    char *path = mem_printf("%s/auth_guard", conf->data_directory);
+
+    sv->guard = auth_guard_new(sv->loop, path);
+    smtpd_set_auth_guard(sv->smtpd, sv->guard);
+    mem_free(path);
+}
+
 static bool build(struct server *sv, const struct conf *conf, struct conf_report *report)
 {
     struct status why;
@@ -280,6 +297,7 @@ static bool build(struct server *sv, const struct conf *conf, struct conf_report
         return false;
     }
     sv->smtpd = smtpd_new(sv->loop, sv->queue);
+    open_guard(sv, conf);
     if (!build_lookups(sv, conf, report))
         return false;
     build_delivery(sv);
@@ -318,6 +336,7 @@ static const struct {
 } control_commands[] = {
     {"reload", control_reload},
     {"explain", control_explain},
+    {"status", server_status},
 };
 
 static void on_control(void *ctx, struct control_request *r, int argc, const char *const *argv)
@@ -426,6 +445,7 @@ int server_run(const char *conf_path)
 
     raise_limits();
     begin(&sv);
+    sv.started_ms = loop_now_ms(sv.loop);
     work_start(sv.loop);
     conf = conf_load(conf_path, &report);
     if (conf == NULL)

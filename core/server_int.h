@@ -9,6 +9,7 @@
 #include "core/setup.h"
 #include "delivery/bounce.h"
 #include "delivery/transport.h"
+#include "lookup/dns.h"
 
 /* An address that is listened on. */
 struct server_listener {
@@ -25,12 +26,15 @@ struct server_listeners {
 struct server {
     struct loop *loop;
     const char *conf_path;
+    uint64_t started_ms;
     struct tables *tables;
+    struct dns *dns;
     struct setup setup; /* of the configuration in force */
     struct transports *transports;
     struct queue *queue;
     struct scheduler *scheduler;
     struct bounce *bounce;
+    struct auth_guard *guard;
     struct smtpd *smtpd;
     struct server_listeners listeners;
     struct control *control;
@@ -62,5 +66,10 @@ void server_unlisten(struct server *);
  * answered with what there was to say; while one reload runs, another one that is asked for follows it.
  */
 void server_reload(struct server *, struct control_request *asker);
+
+/* ---- server_status.c ---- */
+
+/* `mta status [--json | --unban WHAT]`: answers it. */
+void server_status(struct server *, struct control_request *, int argc, const char *const *argv);
 
 #endif

@@ -36,10 +36,20 @@ static void reading_free(void *arg)
 
 /* ---- the exchange ---- */
 
-static bool reload_transports(struct server *sv, const struct conf *conf, struct conf_report *report)
+static bool reload_transports(struct server *sv, const struct setup *setup, struct conf_report *report)
 {
     struct buf err = {0};
-    bool ok = transports_reload(sv->transports, conf, &err);
+    bool ok = transports_reload(sv->transports, setup->conf, setup->rules, &err);
+
+    setup_report(report, setup->conf, &err);
+    buf_release(&err);
+    return ok;
+}
+
+static bool reload_dns(struct server *sv, const struct conf *conf, struct conf_report *report)
+{
+    struct buf err = {0};
+    bool ok = dns_reload(sv->dns, conf, &err);
 
     setup_report(report, conf, &err);
     buf_release(&err);
@@ -66,11 +76,13 @@ static bool exchange(struct server *sv, struct reading *r)
 
     if (ok) {
         ok = setup_build(&fresh, sv->loop, sv->tables, sv->smtpd, conf_ref(r->conf), &r->report) &&
-             reload_transports(sv, fresh.conf, &r->report);
+             reload_dns(sv, fresh.conf, &r->report) && reload_transports(sv, &fresh, &r->report);
         if (ok && !server_listen(sv, &fresh, &r->report)) {
-            reload_transports(sv, sv->setup.conf, &r->report); /* back to what they were */
+            reload_transports(sv, &sv->setup, &r->report); /* back to what they were */
             ok = false;
         }
+        if (!ok)
+            reload_dns(sv, sv->setup.conf, &r->report);
     }
     if (ok) {
         conf_warn_restart(sv->setup.conf, fresh.conf, &r->report);
