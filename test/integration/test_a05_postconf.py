@@ -16,6 +16,8 @@ DIFFERENCES = {
     "queue_directory": "ours is another one",
     "mail_version": "ours is another one",
     "smtpd_forbid_bare_newline": "the default of Postfix 3.9, which keeps smuggled mail out",
+    "tls_preempt_cipherlist": "the strongest cipher that both sides have, whatever order a client has them in",
+    "smtpd_sasl_type": "with smtpd_sasl_password_maps, which is ours, it is table",
 }
 # The default is the machine's networks or addresses, by mynetworks_style and so by compatibility_level.
 FOLLOWS_LEVEL = {"mynetworks"}

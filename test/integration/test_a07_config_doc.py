@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from support import mta, procs
+from support import certs, mta, procs
 
 TREE = pathlib.Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def names():
     """All parameters, but for those of single transports."""
     shown = mta.command("config", "show", "-d").stdout.decode()
     found = [line.split(" =")[0] for line in shown.splitlines()]
-    return [name for name in found if not re.match(r"(discard|error|retry|virtual)_(destination|initial|time_limit)", name)]
+    return [name for name in found if not re.match(r"(discard|error|lmtp|relay|retry|smtp|virtual)_(destination_|initial_|time_limit|transport_rate)", name)]
 
 
 def test_the_example_is_committed():
@@ -34,11 +34,14 @@ def test_the_example_is_a_configuration(folder, owner):
     deliver = folder / "deliver"
     deliver.write_text("#!/bin/sh\n")
     deliver.chmod(0o755)
+    certificate, key = certs.Authority(folder / "ca").issue("example", ["mail.example.com"])
     for old, new in [
         ("/var/spool/mta", folder / "queue"),
         ("vmail:vmail", f"{owner.user}:{owner.group}"),
         ("/usr/lib/dovecot/deliver", deliver),
         ("/etc/mta/sql", folder),
+        ("/etc/letsencrypt/live/mail.example.com/fullchain.pem", certificate),
+        ("/etc/letsencrypt/live/mail.example.com/privkey.pem", key),
     ]:
         assert old in text
         text = text.replace(old, str(new))
@@ -78,7 +81,7 @@ def test_every_parameter_is_in_it(form, names):
     missing = [name for name in [*names, "listen", "type", "argv", "<transport>_time_limit"] if name.replace("<", "&lt;") not in text and name not in text]
     assert missing == []
     if form != "--example":
-        known = ["relayhost", "smtp_mx_session_limit", "lmtp_mx_session_limit", "2bounce_notice_recipient", "biff", "content_filter", "alias_database"]
+        known = ["smtpd_milters", "smtp_mx_session_limit", "lmtp_mx_session_limit", "2bounce_notice_recipient", "biff", "content_filter", "alias_database"]
         assert [name for name in known if name not in text] == []
 
 

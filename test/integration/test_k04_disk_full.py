@@ -41,7 +41,7 @@ def wait_reply(client, command, code):
 
 
 def big(size):
-    return b"From: x\r\nDate: x\r\nMessage-Id: x\r\nSubject: big\r\n\r\n" + (b"x" * 998 + b"\r\n") * (size // 1000)
+    return b"From: x@client.example\r\nDate: x\r\nMessage-Id: x\r\nSubject: big\r\n\r\n" + (b"x" * 998 + b"\r\n") * (size // 1000)
 
 
 def test_refused_at_mail_from(on_small_disk):

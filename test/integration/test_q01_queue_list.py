@@ -22,6 +22,7 @@ def server(make_mta):
             "virtual_mailbox_domains": DOMAIN,
             "virtual_mailbox_maps": "static:anything",
             "virtual_transport": "discard",
+            "transport_maps": "inline:{{far.example = nowhere:}}",
             "minimal_backoff_time": "1h",
             "maximal_backoff_time": "1h",
         }

@@ -19,9 +19,10 @@ place() {
     lookup/*) echo 6 lookup ;;
     proto/grammar/*) echo 7 grammar ;;
     proto/auth/*) echo 8 auth ;;
-    proto/smtpd/* | proto/milter/*) echo 9 server ;;
-    delivery/*) echo 9 delivery ;;
-    core/*) echo 10 main ;;
+    proto/content/*) echo 9 content ;;
+    proto/smtpd/* | proto/milter/*) echo 10 server ;;
+    delivery/*) echo 10 delivery ;;
+    core/*) echo 11 main ;;
     *) echo 0 unknown ;;
     esac
 }
@@ -56,7 +57,8 @@ quarantine 'sqlite3\.h' 'core/queue/queue_sql*' 'lookup/table_sqlite.c'
 quarantine 'mysql\.h|mysql/|mariadb/|errmsg\.h|mysqld_error\.h' 'lookup/mysql_*'
 quarantine 'pcre2\.h|regex\.h' 'lookup/table_pcre.c' 'lookup/table_regexp.c'
 quarantine 'mbedtls/|psa/' 'tls/*'
-quarantine 'ares\.h' 'lookup/dns.c'
+quarantine 'ares\.h' 'lookup/dns_channel.c'
+quarantine 'idn2\.h' 'lookup/dns_name.c'
 quarantine 'sasl/' 'proto/auth/*'
 
 # calls that block the loop, or that are never right

@@ -11,7 +11,7 @@ set -euo pipefail
 
 build_packages=(
   gcc libc6-dev cmake ninja-build pkgconf
-  libuv1-dev libsqlite3-dev default-libmysqlclient-dev libjansson-dev libpcre2-dev
+  libuv1-dev libsqlite3-dev default-libmysqlclient-dev libjansson-dev libpcre2-dev libc-ares-dev libidn2-dev
   libsasl2-dev libcrypt-dev
 )
 # Mbed TLS 3.6, which Debian 12 does not have: there these come from Debian 13, whose packages install as they are.
@@ -22,10 +22,13 @@ quickstart_packages=(sqlite3)
 # The -core packages of MariaDB are the server and its client without the system service and its data directory.
 test_packages=(
   libcmocka-dev clang libclang-rt-dev clang-format clang-tidy universal-ctags valgrind strace git
-  python3-pytest mariadb-server-core mariadb-client-core dovecot-core postfix postfix-pcre swaks passwd procps
-  pflogsumm fail2ban groff-base openssl
-  sasl2-bin libsasl2-modules libsasl2-modules-sql testssl.sh msmtp
+  python3-pytest mariadb-server-core mariadb-client-core dovecot-core dovecot-mysql dovecot-lmtpd postfix postfix-pcre swaks libnet-ssleay-perl passwd procps
+  pflogsumm fail2ban groff-base openssl libssl-dev nsd
+  sasl2-bin libsasl2-modules libsasl2-modules-sql testssl.sh msmtp node-nodemailer
 )
+
+# Exim's package and Postfix's exclude each other: for the tests, which want its program, it is only unpacked.
+exim=/usr/local/lib/mta-test/exim4
 
 policy=/usr/sbin/policy-rc.d
 policy_mark='# mta test/setup/packages.sh: services stay as they are during this installation'
@@ -105,6 +108,20 @@ install() {
     fail "'apt-get install $*' failed, see above. (--no-remove is set: another mail server or a conflicting package is not replaced by itself.)"
 }
 
+# Exim's program, and the libraries that it names; after install().
+unpack_exim() {
+  local folder
+  local -a libraries
+  folder=$(mktemp -d)
+  (cd "$folder" && apt download exim4-daemon-light) || fail 'cannot download exim4-daemon-light'
+  mapfile -t libraries < <(dpkg-deb -f "$folder"/*.deb Depends | tr ',' '\n' | awk '$1 ~ /^lib/ {print $1}')
+  apt install --no-install-recommends --no-remove "${libraries[@]}"
+  mkdir -p "$exim"
+  dpkg-deb -x "$folder"/*.deb "$exim"
+  chmod 755 "$exim/usr/sbin/exim4" # it need not be set-uid root
+  rm -rf "$folder"
+}
+
 main() {
   local -a wanted missing
   case "${1-}" in
@@ -119,13 +136,16 @@ main() {
 
   # shellcheck disable=SC2207  # package names hold no spaces
   missing=($(missing_of "${wanted[@]}") $(missing_mbedtls))
+  if [[ $1 == test && ! -x $exim/usr/sbin/exim4 ]]; then missing+=("$exim"); fi
   ((${#missing[@]})) || return 0
   if ((EUID != 0)); then
     command -v sudo >/dev/null || fail "not installed: ${missing[*]}. Run this as root, or install sudo."
     # Without a terminal sudo must not ask for a password.
     if [[ -t 0 ]]; then exec sudo bash "$0" "$1"; else exec sudo -n bash "$0" "$1"; fi
   fi
-  install "${missing[@]}"
+  # shellcheck disable=SC2068  # package names hold no spaces
+  install ${missing[@]/"$exim"/}
+  [[ " ${missing[*]} " != *" $exim "* ]] || unpack_exim
   # shellcheck disable=SC2207
   missing=($(missing_of "${wanted[@]}") $(missing_mbedtls))
   ((${#missing[@]} == 0)) || fail "still not installed: ${missing[*]}"

@@ -1,6 +1,7 @@
 """Certificates and keys, made by openssl: of any validity, for any names, signed by an authority of the test's own."""
 
 import datetime
+import ssl
 
 from support import procs
 
@@ -30,10 +31,11 @@ class Authority:
         (folder / "ca.cnf").write_text(_CONFIG.format(dir=folder))
         self.certificate, self.key = self.issue("authority", [], days=(-10, 3650), by=None)
 
-    def issue(self, name, hosts, days=(-1, 90), by="authority"):
-        """`days`: valid from, until, counted from today. The file has the authority's certificate behind its own."""
+    def issue(self, name, hosts, days=(-1, 90), by="authority", rsa=False):
+        """`days`: valid from, until, counted from today. The key is on P-256, or RSA with 2048 bits. The file has the authority's certificate behind its own."""
         key, request, path = (self.folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
-        procs.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key])
+        algorithm = ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"] if rsa else ["EC", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+        procs.run(["openssl", "genpkey", "-algorithm", *algorithm, "-out", key])
         names = ["-addext", "subjectAltName=" + ",".join(f"DNS:{host}" for host in hosts)] if hosts else []
         procs.run(["openssl", "req", "-new", "-key", key, "-subj", f"/CN={name}", *names, "-out", request])
         now = datetime.datetime.now(datetime.timezone.utc)
@@ -44,3 +46,12 @@ class Authority:
             path.write_text(path.read_text() + (self.folder / f"{by}.pem").read_text())
         key.chmod(0o600)
         return path, key
+
+    def context(self, *certificate, **settings):
+        """An ssl.SSLContext of a client that trusts this authority; `certificate`: its own and the key."""
+        context = ssl.create_default_context(cafile=self.certificate)
+        if certificate:
+            context.load_cert_chain(*certificate)
+        for name, value in settings.items():
+            setattr(context, name, value)
+        return context

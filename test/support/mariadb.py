@@ -119,7 +119,7 @@ class MariaDb:
 
     def pause(self):
         """Freezes the server: connections stay open and are even accepted, nothing is answered."""
-        self.child.send_signal(signal.SIGSTOP)
+        procs.freeze(self.child.pid)
 
     def resume(self):
         self.child.send_signal(signal.SIGCONT)

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import signal
+import ssl
 import subprocess
 import tempfile
 import time
@@ -27,6 +28,9 @@ _DEFAULTS = {
     "myhostname": HOSTNAME,
     "mydestination": "",
     "mynetworks": "127.0.0.1/32",
+    # Nobody is there, which is told at once: the tests ask no name server of the machine's.
+    "resolver": "127.0.0.1:1",
+    "smtpd_peername_lookup": "no",
     # Errors cost a test no time; the test of that delay sets its own.
     "smtpd_error_sleep_time": "0",
     # Retries come fast enough to be waited for.
@@ -92,8 +96,15 @@ def command(*args, timeout=60, check=False, **kwargs):
     return done
 
 
+def _anyone():
+    """A TLS client that trusts every server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 class Mta:
-    """One server with its own queue directory.
+    """One server with a queue directory and a data directory of its own.
 
     main, listeners, transports -- as for config_text(); every listener gets a loopback port unless it says `listen`.
     """
@@ -101,10 +112,11 @@ class Mta:
     def __init__(self, directory, main=None, listeners=None, transports=None):
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         self.directory = directory
-        self.queue = directory / "queue"
+        self.queue, self.data = directory / "queue", directory / "data"
         self.queue.mkdir(mode=0o700)
+        self.data.mkdir(mode=0o700)
         self.conf = directory / "mta.conf"
-        self.main = {**_DEFAULTS, "queue_directory": self.queue, **(main or {})}
+        self.main = {**_DEFAULTS, "queue_directory": self.queue, "data_directory": self.data, **(main or {})}
         self.listeners = {name: dict(settings) for name, settings in (listeners or {"smtp": {}}).items()}
         for settings, port in zip(self.listeners.values(), procs.free_ports(len(self.listeners))):
             settings.setdefault("listen", f"127.0.0.1:{port}")
@@ -142,10 +154,10 @@ class Mta:
             _running.remove(self)
             raise AssertionError(f"mta ended with {status}:\n{self.tail()}")
         try:
-            with Smtp(self.address(name), timeout=5) as smtp:
+            with Smtp(self.address(name), timeout=5, tls=_anyone() if self.listeners[name].get("smtpd_tls_wrappermode") == "yes" else None) as smtp:
                 smtp.quit()
             return True
-        except (ConnectionError, SmtpError):
+        except (ConnectionError, ssl.SSLError, SmtpError):
             return False
 
     def ask_to_stop(self, number=signal.SIGTERM):
@@ -227,7 +239,7 @@ class Mta:
         """What was logged of delivery attempts: dicts with to, orig_to, relay, dsn, status, text, …"""
         pattern = (
             rf"/(?P<agent>[a-z]+)\[\d+\]: (?P<qid>{queue_id}): to=<(?P<to>.*?)>, (?:orig_to=<(?P<orig_to>.*?)>, )?relay=(?P<relay>\S+), "
-            r"delay=(?P<delay>\S+), delays=(?P<delays>\S+), dsn=(?P<dsn>\d\.\d+\.\d+), status=(?P<status>\w+) \((?P<text>.*?)\)?$"
+            r"(?:conn_use=(?P<conn_use>\d+), )?delay=(?P<delay>\S+), delays=(?P<delays>\S+), dsn=(?P<dsn>\d\.\d+\.\d+), status=(?P<status>\w+) \((?P<text>.*?)\)?$"
         )
         return [match.groupdict() for match in self._lines(pattern)]
 

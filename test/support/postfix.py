@@ -2,7 +2,7 @@
 
 import pathlib
 
-from support import mta, procs
+from support import certs, mta, procs
 
 STOCK = pathlib.Path("/usr/share/postfix")  # where Debian's package has the files that a new installation begins with
 TUTORIAL = pathlib.Path(__file__).parent / "tutorial"  # what the tutorial has its reader type into the two files
@@ -33,7 +33,12 @@ def tutorial_replacements(folder):
     """The paths of the tutorial that a test cannot have: files are below `folder`; writes those that must be there."""
     (folder / "mailname").write_text("mail.hoppr.in\n")
     (folder / "aliases").write_text("postmaster: root\n")
-    return [("/etc/mailname", folder / "mailname"), ("/etc/aliases", folder / "aliases"), ("/etc/postfix/sql", folder / "sql")]
+    certificate, key = certs.Authority(folder / "ca").issue("tutorial", ["mail.hoppr.in"])
+    live = folder / "letsencrypt"
+    live.mkdir()
+    certificate.rename(live / "fullchain.pem")
+    key.rename(live / "privkey.pem")
+    return [("/etc/letsencrypt/live/mail.hoppr.in", live), ("/etc/mailname", folder / "mailname"), ("/etc/aliases", folder / "aliases"), ("/etc/postfix/sql", folder / "sql")]
 
 
 def sql_files(folder, source, queries):
@@ -59,7 +64,7 @@ class Server(mta.Mta):
 
     def __init__(self, folder, main, master, address):
         super().__init__(folder, listeners={"smtp": {"listen": address}})
-        self.conf = write(folder / "postfix", f"{main}queue_directory = {self.queue}\n", master)
+        self.conf = write(folder / "postfix", f"{main}queue_directory = {self.queue}\nsmtpd_peername_lookup = no\n", master)
 
     def write_config(self):
         """It has been written."""

@@ -6,6 +6,7 @@ Each child is told to die with this process (PR_SET_PDEATHSIG) and is in a regis
 import ctypes
 import errno
 import os
+import pathlib
 import pwd
 import signal
 import socket
@@ -155,3 +156,14 @@ def children(pid):
             if int(parent) == pid:
                 found[int(name)] = state
     return found
+
+
+def freeze(pid):
+    """Stops a process; returns when none of its threads runs any more. SIGCONT lets it go on."""
+
+    def is_frozen():
+        stats = [path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
+        return all(text.rsplit(")", 1)[1].split()[0] in "Tt" for text in stats)
+
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(is_frozen, 30, f"every thread of process {pid} to stop", interval=0.005)

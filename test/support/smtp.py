@@ -6,6 +6,7 @@ reply line. Every read has a time limit.
 
 import re
 import socket
+import ssl
 import time
 
 from support import procs
@@ -35,13 +36,15 @@ class Reply:
 
 
 class Smtp:
-    """A connection to an SMTP server. Use it as a context manager."""
+    """A connection to an SMTP server. Use it as a context manager. `tls`: the ssl.SSLContext of TLS from the first byte."""
 
-    def __init__(self, address, greet=True, timeout=READ_TIMEOUT, source=None):
+    def __init__(self, address, greet=True, timeout=READ_TIMEOUT, source=None, tls=None):
         self.timeout = timeout
         self.buffer = b""
         self.sock = socket.create_connection(address, timeout=timeout, source_address=source)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.handshake(tls)
         if greet:
             self.expect(220)
 
@@ -53,6 +56,16 @@ class Smtp:
 
     def close(self):
         self.sock.close()
+
+    # TLS
+
+    def handshake(self, context, name="mail.example.com", session=None):
+        self.sock = context.wrap_socket(self.sock, server_hostname=name, session=session)
+
+    def starttls(self, context, **kwargs):
+        self.cmd("STARTTLS", 220, r"^2\.0\.0 Ready to start TLS$")
+        assert self.buffer == b"", "something follows the reply to STARTTLS in clear"
+        self.handshake(context, **kwargs)
 
     # Raw input and output
 
@@ -75,7 +88,7 @@ class Smtp:
             data = self.sock.recv(65536)
         except socket.timeout:
             raise SmtpError(f"no reply within {self.timeout} s; so far {self.buffer!r}") from None
-        except ConnectionError as error:
+        except (ConnectionError, ssl.SSLError) as error:
             raise SmtpError(f"connection lost: {error}; so far {self.buffer!r}") from None
         if not data:
             raise SmtpError(f"server closed the connection; so far {self.buffer!r}")

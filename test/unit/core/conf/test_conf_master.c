@@ -167,13 +167,13 @@ static const struct {
     {SMTP "p unix" STOCK "pipe\n  user=root argv=/bin/true",
      "3: error: transport p: user: a command never runs as root or with its group"},
     /* protections that are not there yet */
-    {SMTP "submission inet n - n - - smtpd\n  -o smtpd_tls_security_level=encrypt",
-     "3: warning: listener submission is not opened: smtpd_tls_security_level = encrypt is not supported yet: mail "
-     "would be taken in clear where encryption is required"},
+    {SMTP "26 inet n - n - - smtpd\n  -o content_filter=scan:x",
+     "3: warning: listener 26 is not opened: content_filter = scan:x is not supported yet: mail would be delivered "
+     "without having been filtered"},
     {SMTP "26 inet n - n - - smtpd\n  -o smtpd_milters=inet:x:1",
      "3: warning: smtpd_milters: listener 26 is not opened: milters are not supported yet, and mail is to be let in "
      "without them only with milter_default_action = accept"},
-    {"smtp inet n - n - - smtpd -o smtpd_tls_wrappermode=yes", "0: warning: there is no listener: no mail can come in"},
+    {"smtp inet n - n - - smtpd -o content_filter=scan:x", "0: warning: there is no listener: no mail can come in"},
 };
 
 static void every_complaint(void **state)
@@ -214,7 +214,7 @@ static void listeners_of_a_directory(void **state)
 
     (void)state;
     fixture_open_postfix(&f, "inet_protocols = ipv4\n",
-                         SMTP "submission inet n - n - - smtpd\n  -o smtpd_tls_security_level=encrypt\n"
+                         SMTP "26 inet n - n - - smtpd\n  -o content_filter=scan:x\n"
                               "127.0.0.1:10025 inet n - n - - smtpd\n  -o smtpd_banner=$myhostname\n"
                               "  -o syslog_name=postfix/$service_name\n");
     assert_non_null(f.conf);
@@ -251,11 +251,10 @@ static void demand_in_main_cf(void **state)
     struct fixture f;
 
     (void)state;
-    fixture_open_postfix(&f, "smtpd_tls_security_level = encrypt\n", SMTP);
+    fixture_open_postfix(&f, "content_filter = scan:x\n", SMTP);
     assert_null(f.conf);
-    fixture_expect(&f,
-                   "2: error: smtpd_tls_security_level = encrypt is not supported yet: mail would be taken in clear "
-                   "where encryption is required");
+    fixture_expect(&f, "2: error: content_filter = scan:x is not supported yet: mail would be delivered without having "
+                       "been filtered");
     fixture_close(&f);
 }
 

@@ -40,24 +40,22 @@ static const struct {
     int kind; /* -1: not known */
     const char *def;
 } finds[] = {
-    {"relayhost", CONF_KNOWN_LATER, ""},
-    {"smtp_mx_session_limit", CONF_KNOWN_LATER, "2"},
-    {"lmtp_mx_session_limit", CONF_KNOWN_LATER, "2"},
-    {"lmtp_skip_quit_response", CONF_KNOWN_LATER, "no"},
+    {"smtp_xforward_timeout", CONF_KNOWN_LATER, "300s"},
+    {"lmtp_xforward_timeout", CONF_KNOWN_LATER, "300s"},
     {"max_use", CONF_KNOWN_HARMLESS, "100"},
     {"alias_database", CONF_KNOWN_EQUIVALENT, "hash:/etc/aliases"},
-    {"smtpd_tls_req_ccert", CONF_KNOWN_DEMAND, "no"},
+    {"soft_bounce", CONF_KNOWN_DEMAND, "no"},
     {"qmqpd_timeout", CONF_KNOWN_UNSUPPORTED, "300s"},
     /* transports: to come, declared, built in, unknown */
-    {"smtp_destination_concurrency_limit", CONF_KNOWN_LATER, "$default_destination_concurrency_limit"},
     {"local_destination_concurrency_limit", CONF_KNOWN_LATER, "2"},
     {"t_delivery_slot_cost", CONF_KNOWN_HARMLESS, "$default_delivery_slot_cost"},
-    {"virtual_destination_rate_delay", CONF_KNOWN_LATER, "$default_destination_rate_delay"},
     {"other_destination_rate_delay", -1, NULL},
     {"destination_rate_delay", -1, NULL},
     {"_destination_rate_delay", -1, NULL},
     /* real parameters, and none at all */
     {"t_time_limit", -1, NULL},
+    {"smtp_destination_concurrency_limit", -1, NULL},
+    {"lmtp_skip_quit_response", -1, NULL},
     {"virtual_destination_recipient_limit", -1, NULL},
     {"smtpd_banner", -1, NULL},
     {"nosuch", -1, NULL},

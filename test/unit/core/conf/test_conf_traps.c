@@ -146,7 +146,7 @@ static void test_no_traps(void **state)
     }
 }
 
-/* The same at the lines of master.cf, of listeners that are not opened too. */
+/* The same at the lines of master.cf, of every listener. */
 static void test_postfix(void **state)
 {
     struct fixture f;
