@@ -63,8 +63,9 @@ class DnsServer:
         return self
 
     def _wait_serial(self):
-        zone = next(zone for zone, records in self.zones.items() if records is not None)
-        procs.wait_for(lambda: self._serial(zone) == self.serial, 30, "nsd to answer")
+        """For every zone, and several times: after a reload the process before may still take a question."""
+        zones = [zone for zone, records in self.zones.items() if records is not None] * 5
+        procs.wait_for(lambda: all(self._serial(zone) == self.serial for zone in zones), 30, "nsd to answer")
 
     def _serial(self, zone):
         """The serial number that it gives out; None while it does not answer."""
