@@ -66,7 +66,8 @@ static bool compile(struct query_template *t, struct format *f, struct arena *ar
 {
     bool ok = true;
 
-    f->parts = arena_new_array(arena, text.n / 2 + 1, sizeof *f->parts); /* each expansion takes two bytes */
+    /* Each expansion takes two bytes, but for a percent sign at the end. */
+    f->parts = arena_new_array(arena, (text.n + 1) / 2 + 1, sizeof *f->parts);
     for (;;) {
         size_t percent = slice_find(text, '%');
         struct part *part = &f->parts[f->count++];

@@ -2,6 +2,7 @@
 #include "unit/cmocka_all.h"
 
 #include "core/base/assert.h"
+#include "core/base/alloc.h"
 #include "lookup/query_template.h"
 
 static int context;
@@ -129,6 +130,28 @@ static void results(void **state)
     }
 }
 
+/* Found by the fuzzer: the last of an odd number of percent signs took room that was not there. */
+static void a_percent_sign_at_the_end(void **state)
+{
+    enum { N = 100001 };
+    char *text = mem_new(N + 1);
+    struct arena arena = {0};
+    struct buf err = {0};
+
+    (void)state;
+    memset(text, '%', N);
+    for (size_t n = N; n > 0; n /= 2) {
+        text[n] = '\0';
+        if (n % 2 == 1)
+            assert_null(query_template_new(&arena, text, "%s", &err));
+        else
+            assert_non_null(query_template_new(&arena, text, "%s", &err));
+    }
+    mem_free(text);
+    buf_release(&err);
+    arena_clear(&arena);
+}
+
 static void errors(void **state)
 {
     static const struct {
@@ -192,10 +215,8 @@ static void quoting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(queries),
-        cmocka_unit_test(results),
-        cmocka_unit_test(errors),
-        cmocka_unit_test(quoting),
+        cmocka_unit_test(queries), cmocka_unit_test(results), cmocka_unit_test(a_percent_sign_at_the_end),
+        cmocka_unit_test(errors),  cmocka_unit_test(quoting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
