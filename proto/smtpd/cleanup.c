@@ -72,7 +72,7 @@ static struct status reject_status(const char *text)
     unsigned a, b, c;
     int used = 0;
 
-    if (word.n < sizeof dsn) {
+    if (word.n > 0 && word.n < sizeof dsn) {
         char copy[12];
 
         memcpy(copy, word.p, word.n);

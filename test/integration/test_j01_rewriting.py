@@ -118,6 +118,7 @@ def test_relocated(serve):
 CHECKS = {
     "header_checks": r"""
 /^Subject: spam/       REJECT 5.7.1 no spam here
+/^Subject: bare/       REJECT
 /^Subject: later/      REJECT 4.7.1 come again
 /^Subject: hide/       DISCARD never seen
 /^Subject: bert/       REDIRECT bert@hosted.example
@@ -159,6 +160,7 @@ def test_checks_that_change(checked, bdat):
     "body, code, text, logged",
     [
         (b"Subject: spam\r\n\r\n", 550, "5.7.1 no spam here", "reject: header Subject: spam from "),
+        (b"Subject: bare\r\n\r\n", 550, "5.7.1 message content rejected", "reject: header Subject: bare from "),
         (b"Subject: later\r\n\r\n", 450, "4.7.1 come again", "reject: header Subject: later from "),
         (b"Subject: hold\r\n\r\n", 451, "4.3.5 Server configuration error", "HOLD|hold: header Subject: hold from "),
         (b"Subject: fine\r\n\r\nrefuse this\r\n", 550, "5.7.1 bad words", "reject: body refuse this from "),
